@@ -1,0 +1,100 @@
+//! A server as a process of its own: started with its output in a file, killed as a power cut would, always ended by its own id.
+
+use std::fs::{File, OpenOptions};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+/// A running server. Dropping it kills exactly this process.
+pub struct Server {
+    name: &'static str,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Starts the command with standard output and error appended to `log`.
+    ///
+    /// # Panics
+    /// When the program cannot be started or the log not be written.
+    #[must_use]
+    pub fn start(name: &'static str, command: &mut Command, log: &Path) -> Self {
+        let output: File =
+            OpenOptions::new().create(true).append(true).open(log).expect("the log of a server can be written");
+        let errors = output.try_clone().expect("the log of a server can be written twice");
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
+        Self { name, child, log: log.to_path_buf() }
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything that the server printed so far.
+    #[must_use]
+    pub fn output(&self) -> String {
+        std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// The exit status, once the process has ended.
+    ///
+    /// # Panics
+    /// When the system cannot say.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("the system knows our own child")
+    }
+
+    /// Ends the process as `kill -9` does: nothing that it had not written down survives.
+    ///
+    /// # Panics
+    /// When the system refuses to end our own child.
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    /// Asks the process to end (`SIGTERM`) and waits for it.
+    ///
+    /// # Panics
+    /// When there is no `kill` program, or the process cannot be waited for.
+    pub fn terminate(mut self) -> ExitStatus {
+        let asked = Command::new("kill").arg(self.child.id().to_string()).status().expect("there is a kill program");
+        assert!(asked.success(), "{} (process {}) could not be asked to end", self.name, self.child.id());
+        self.child.wait().expect("the system knows our own child")
+    }
+
+    fn end(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.child.kill().expect("our own child can be killed");
+        }
+        let _status = self.child.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end();
+        if std::thread::panicking() {
+            let output = self.output();
+            let tail: Vec<&str> = output.lines().rev().take(40).collect();
+            let tail: Vec<&str> = tail.into_iter().rev().collect();
+            println!("---- the end of what {} printed ----\n{}", self.name, tail.join("\n"));
+        }
+    }
+}
+
+/// A loopback port that was free a moment ago.
+///
+/// # Panics
+/// When the system has none left.
+#[must_use]
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
+    listener.local_addr().expect("a bound socket has an address").port()
+}
