@@ -7,7 +7,7 @@ macro_rules! code_list {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
         #[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
-        #[cfg_attr(feature = "ink", derive(ink::storage::traits::StorageLayout))]
+        #[cfg_attr(all(feature = "ink", feature = "std"), derive(ink::storage::traits::StorageLayout))]
         #[cfg_attr(feature = "std", derive(serde::Serialize, serde::Deserialize))]
         #[repr(u8)]
         pub enum $name {
@@ -40,7 +40,7 @@ macro_rules! code_list {
         $(#[$set_doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
         #[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
-        #[cfg_attr(feature = "ink", derive(ink::storage::traits::StorageLayout))]
+        #[cfg_attr(all(feature = "ink", feature = "std"), derive(ink::storage::traits::StorageLayout))]
         #[cfg_attr(feature = "std", derive(serde::Serialize, serde::Deserialize))]
         #[cfg_attr(feature = "std", serde(transparent))]
         pub struct $set(pub $bits);

@@ -1,4 +1,6 @@
-//! Who may read what, for which purpose, over which time: grants, and the decision.
+//! Who may read what, for which purpose, over which time: grants, and the decision. State changes are in [`transition`].
+
+pub mod transition;
 
 use parity_scale_codec::{Decode, Encode};
 
@@ -7,8 +9,9 @@ use crate::{Categories, Category, CidBytes, Generation, GrantId, Principal, Purp
 
 /// Most grants between one patient and one grantee that are not revoked.
 pub const GRANTS_PER_PAIR_MAX: usize = 32;
-/// Most grants in one page of a listing.
-pub const PAGE_MAX: u32 = 32;
+/// Most revoked grants of a pair that the decision still sees, the newest ones; enough to answer `Revoked`.
+pub const REVOKED_PER_PAIR_MAX: usize = 32;
+pub use crate::PAGE_MAX;
 /// Most moments in one call of `decide_each`.
 pub const DECISIONS_MAX: usize = 168;
 
@@ -96,7 +99,7 @@ on_chain! {
         NotFound,
         /// It was revoked before.
         AlreadyRevoked,
-        /// Not whole epochs, empty, or beyond the last epoch.
+        /// Not whole epochs, empty, or beyond the last epoch ([`crate::ids::EPOCHS_MAX`]).
         InvalidWindow,
         /// An empty set of categories or an unknown one.
         InvalidCategories,
@@ -120,6 +123,8 @@ on_chain! {
         TooMany,
         /// A counter would overflow.
         Overflow,
+        /// The directory's CID is not CIDv1 over SHA-256.
+        InvalidDirectory,
     }
 }
 

@@ -4,9 +4,8 @@
 //! `EIP712Domain(string name,string version,uint256 chainId,address verifyingContract,bytes32 salt)` with name `Pulsegate Consent`,
 //! version `1`, `verifyingContract` the first 20 bytes of the contract's account and `salt` the whole 32.
 
-use sha3::{Digest, Keccak256};
-
 use crate::consent::GrantRequest;
+use crate::hash::keccak256;
 use crate::{GrantId, Principal};
 
 /// The domain's name.
@@ -45,7 +44,7 @@ impl Domain {
     pub fn grant_digest(&self, patient: &Principal, request: &GrantRequest, validity: &Validity) -> [u8; 32] {
         let wrapped_keys: &[u8] = request.wrapped_keys.as_ref().map_or(&[], |cid| &cid.0);
         let words = [
-            keccak(&[GRANT_TYPE.as_bytes()]),
+            keccak256(&[GRANT_TYPE.as_bytes()]),
             patient.0,
             request.grantee.0,
             word(request.effect as u64),
@@ -53,7 +52,7 @@ impl Domain {
             word(request.purposes.0.into()),
             word(request.from_s),
             word(request.until_s),
-            keccak(&[wrapped_keys]),
+            keccak256(&[wrapped_keys]),
             word(request.generation.0.into()),
             word(validity.nonce),
             word(validity.deadline_s),
@@ -65,7 +64,7 @@ impl Domain {
     #[must_use]
     pub fn revoke_digest(&self, patient: &Principal, grant: GrantId, validity: &Validity) -> [u8; 32] {
         let words = [
-            keccak(&[REVOKE_TYPE.as_bytes()]),
+            keccak256(&[REVOKE_TYPE.as_bytes()]),
             patient.0,
             word(grant.0),
             word(validity.nonce),
@@ -75,16 +74,16 @@ impl Domain {
     }
 
     fn digest(&self, words: &[[u8; 32]]) -> [u8; 32] {
-        keccak(&[&[0x19, 0x01], &self.separator(), &keccak_words(words)])
+        keccak256(&[&[0x19, 0x01], &self.separator(), &keccak_words(words)])
     }
 
     fn separator(&self) -> [u8; 32] {
         let mut verifying_contract = [0u8; 32];
         verifying_contract[12..].copy_from_slice(&self.contract.0[..20]);
         keccak_words(&[
-            keccak(&[DOMAIN_TYPE.as_bytes()]),
-            keccak(&[DOMAIN_NAME.as_bytes()]),
-            keccak(&[DOMAIN_VERSION.as_bytes()]),
+            keccak256(&[DOMAIN_TYPE.as_bytes()]),
+            keccak256(&[DOMAIN_NAME.as_bytes()]),
+            keccak256(&[DOMAIN_VERSION.as_bytes()]),
             word(self.chain_id),
             verifying_contract,
             self.contract.0,
@@ -99,10 +98,6 @@ fn word(number: u64) -> [u8; 32] {
     bytes
 }
 
-fn keccak(parts: &[&[u8]]) -> [u8; 32] {
-    parts.iter().fold(Keccak256::new(), |hasher, part| hasher.chain_update(part)).finalize().into()
-}
-
 fn keccak_words(words: &[[u8; 32]]) -> [u8; 32] {
-    words.iter().fold(Keccak256::new(), |hasher, word| hasher.chain_update(word)).finalize().into()
+    keccak256(&[words.as_flattened()])
 }

@@ -7,7 +7,7 @@ macro_rules! bytes_id {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
         #[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
-        #[cfg_attr(feature = "ink", derive(ink::storage::traits::StorageLayout))]
+        #[cfg_attr(all(feature = "ink", feature = "std"), derive(ink::storage::traits::StorageLayout))]
         pub struct $name(pub [u8; $len]);
 
         impl core::fmt::Display for $name {
@@ -86,7 +86,7 @@ fn decode_hex<const N: usize>(text: &str) -> Result<[u8; N], NotHex> {
 struct BytesVisitor<const N: usize>;
 
 #[cfg(feature = "std")]
-impl<'de, const N: usize> serde::de::Visitor<'de> for BytesVisitor<N> {
+impl<const N: usize> serde::de::Visitor<'_> for BytesVisitor<N> {
     type Value = [u8; N];
 
     fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -144,8 +144,7 @@ impl DeviceId {
     /// The id of the device that signs with this Ed25519 public key.
     #[must_use]
     pub fn of_public_key(public_key: &[u8; 32]) -> Self {
-        use sha2::{Digest, Sha256};
-        Self(Sha256::digest(public_key).into())
+        Self(crate::hash::sha256(&[public_key]))
     }
 }
 
@@ -153,13 +152,7 @@ impl StreamId {
     /// SHA-256 of `"pulsegate/stream/v1"`, the patient's 32 bytes and the category's code byte.
     #[must_use]
     pub fn of(patient: &Principal, category: crate::Category) -> Self {
-        use sha2::{Digest, Sha256};
-        let digest = Sha256::new()
-            .chain_update(b"pulsegate/stream/v1")
-            .chain_update(patient.0)
-            .chain_update([category as u8])
-            .finalize();
-        Self(digest.into())
+        Self(crate::hash::sha256(&[b"pulsegate/stream/v1", &patient.0, &[category as u8]]))
     }
 }
 
@@ -176,7 +169,7 @@ macro_rules! number_id {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
         #[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
-        #[cfg_attr(feature = "ink", derive(ink::storage::traits::StorageLayout))]
+        #[cfg_attr(all(feature = "ink", feature = "std"), derive(ink::storage::traits::StorageLayout))]
         #[cfg_attr(feature = "std", derive(serde::Serialize, serde::Deserialize))]
         #[cfg_attr(feature = "std", serde(transparent))]
         pub struct $name(pub $inner);
@@ -207,6 +200,8 @@ number_id!(
 
 /// The length of an epoch: one hour, the smallest time that a grant can cover.
 pub const EPOCH_SECONDS: u64 = 3_600;
+/// How many epochs there are: the leaves of a key tree of depth 24, some 1,900 years from 1970. A grant ends at the last at the latest.
+pub const EPOCHS_MAX: u64 = 1 << 24;
 
 impl Epoch {
     /// The epoch that holds a moment; `None` past the last representable epoch.

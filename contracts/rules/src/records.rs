@@ -1,8 +1,11 @@
 //! What was stored and when: batches of records, receipts and critical verdicts, each chained to the one before.
+//! State changes are in [`transition`].
+
+pub mod transition;
 
 use parity_scale_codec::{Decode, Encode};
-use sha2::{Digest, Sha256};
 
+use crate::hash::sha256;
 use crate::registry::on_chain;
 use crate::{CidBytes, ModelId, Principal};
 
@@ -97,19 +100,13 @@ impl BatchHeader {
     /// What the next batch names as `previous`: SHA-256 of `"pulsegate/batch/v1"` and the SCALE encoding of the header.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
-        Sha256::new().chain_update(b"pulsegate/batch/v1").chain_update(self.encode()).finalize().into()
+        sha256(&[b"pulsegate/batch/v1", &self.encode()])
     }
 
     /// What each oracle signs (secp256k1, recoverable): SHA-256 of `"pulsegate/batch-signature/v1"`, the records contract's
     /// account, the deployment's `chain_id` (little-endian) and [`BatchHeader::digest`], so a signature fits one chain and contract.
     #[must_use]
     pub fn signing_digest(&self, chain_id: u64, contract: &Principal) -> [u8; 32] {
-        Sha256::new()
-            .chain_update(b"pulsegate/batch-signature/v1")
-            .chain_update(contract.0)
-            .chain_update(chain_id.to_le_bytes())
-            .chain_update(self.digest())
-            .finalize()
-            .into()
+        sha256(&[b"pulsegate/batch-signature/v1", &contract.0, &chain_id.to_le_bytes(), &self.digest()])
     }
 }

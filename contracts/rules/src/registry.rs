@@ -1,4 +1,6 @@
-//! Who exists: participants and their keys, devices, oracles, detector models.
+//! Who exists: participants and their keys, devices, oracles, detector models. State changes are in [`transition`].
+
+pub mod transition;
 
 use alloc::vec::Vec;
 use parity_scale_codec::{Decode, Encode};
@@ -17,7 +19,7 @@ macro_rules! on_chain {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
         #[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
-        #[cfg_attr(feature = "ink", derive(ink::storage::traits::StorageLayout))]
+        #[cfg_attr(all(feature = "ink", feature = "std"), derive(ink::storage::traits::StorageLayout))]
         #[cfg_attr(feature = "std", derive(serde::Serialize, serde::Deserialize))]
         #[cfg_attr(feature = "std", serde(rename_all = "kebab-case"))]
         $vis enum $name $body
@@ -26,7 +28,7 @@ macro_rules! on_chain {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
         #[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
-        #[cfg_attr(feature = "ink", derive(ink::storage::traits::StorageLayout))]
+        #[cfg_attr(all(feature = "ink", feature = "std"), derive(ink::storage::traits::StorageLayout))]
         #[cfg_attr(feature = "std", derive(serde::Serialize, serde::Deserialize))]
         $vis struct $name $body
     };
@@ -167,5 +169,7 @@ on_chain! {
         NothingToRollBack,
         /// A counter would overflow.
         Overflow,
+        /// The all-zero id, which means no model.
+        InvalidModel,
     }
 }
