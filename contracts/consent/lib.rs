@@ -419,3 +419,5 @@ mod consent {
     }
 }
 
+#[cfg(test)]
+mod tests;

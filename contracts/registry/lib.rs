@@ -398,3 +398,5 @@ mod registry {
     }
 }
 
+#[cfg(test)]
+mod tests;
