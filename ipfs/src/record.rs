@@ -272,3 +272,26 @@ fn unpad(bytes: &mut Zeroizing<Vec<u8>>) -> Result<(), SealError> {
         _ => Err(SealError::NotCanonical { object: "record padding" }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_has_one_form() {
+        for length in [0, 1, 255, 256, 257, 511, 512] {
+            let payload = vec![0x80; length];
+            let mut padded = pad(&payload);
+            assert_eq!(padded.len() % PADDING_BYTES, 0);
+            unpad(&mut padded).unwrap();
+            assert_eq!(*padded, payload);
+        }
+        let no_end = vec![0; PADDING_BYTES];
+        let other_end = [&[1][..], &[0; PADDING_BYTES - 1]].concat();
+        let one_step_too_long = [&[0x80][..], &[0; 2 * PADDING_BYTES - 1]].concat();
+        let not_a_step = vec![0x80];
+        for wrong in [no_end, other_end, one_step_too_long, not_a_step, Vec::new()] {
+            assert_eq!(unpad(&mut Zeroizing::new(wrong)).unwrap_err().code(), "NOT_CANONICAL");
+        }
+    }
+}
