@@ -153,12 +153,7 @@ mod consent {
         /// # Errors
         /// `NotFound`, `NotAuthorised`, `AlreadyRevoked`, `InvalidWrappedKeys` (also for a denial), `StaleGeneration`, in this order.
         #[ink(message)]
-        pub fn rewrap(
-            &mut self,
-            grant: GrantId,
-            generation: Generation,
-            wrapped_keys: CidBytes,
-        ) -> Result<(), Error> {
+        pub fn rewrap(&mut self, grant: GrantId, generation: Generation, wrapped_keys: CidBytes) -> Result<(), Error> {
             let patient = self.caller();
             let changed =
                 transition::rewrap(&patient, &self.state(patient), self.grants.get(grant), generation, wrapped_keys)?;

@@ -1,10 +1,8 @@
 //! The consent contract in ink!'s off-chain environment: wiring, wallet signatures, and random calls against a plain model.
 
-#[path = "tests/model.rs"]
 mod model;
 #[path = "../seed.rs"]
 mod seed;
-#[path = "tests/wallet.rs"]
 mod wallet;
 
 use ink::env::DefaultEnvironment;

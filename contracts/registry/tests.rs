@@ -1,6 +1,5 @@
 //! The registry contract in ink!'s off-chain environment: who may do what, and random calls against a plain model.
 
-#[path = "tests/model.rs"]
 mod model;
 #[path = "../seed.rs"]
 mod seed;

@@ -115,7 +115,14 @@ impl Model {
     }
 
     /// Deny by default, denial first, then the lowest permit, else the nearest miss.
-    fn decide(&self, patient: Principal, grantee: Principal, category: Category, purpose: Purpose, at_s: u64) -> Decision {
+    fn decide(
+        &self,
+        patient: Principal,
+        grantee: Principal,
+        category: Category,
+        purpose: Purpose,
+        at_s: u64,
+    ) -> Decision {
         if patient == grantee {
             return Decision::Permit(None);
         }
@@ -136,8 +143,7 @@ impl Model {
         }
         let permits: Vec<_> = grants.iter().filter(is_permit).collect();
         let standing: Vec<_> = permits.iter().filter(|grant| grant.revoked_at_ms.is_none()).collect();
-        let in_category: Vec<_> =
-            standing.iter().filter(|grant| grant.request.categories.contains(category)).collect();
+        let in_category: Vec<_> = standing.iter().filter(|grant| grant.request.categories.contains(category)).collect();
         Decision::Deny(if permits.is_empty() {
             DenyReason::NoGrant
         } else if standing.is_empty() {

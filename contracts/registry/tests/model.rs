@@ -27,7 +27,11 @@ struct Model {
 
 impl Model {
     fn admin_only(&self, caller: Principal) -> Result<(), Error> {
-        if self.admin == Some(caller) { Ok(()) } else { Err(Error::NotAuthorised) }
+        if self.admin == Some(caller) {
+            Ok(())
+        } else {
+            Err(Error::NotAuthorised)
+        }
     }
 
     fn register_device(&mut self, caller: Principal, key: [u8; 32]) -> Result<DeviceId, Error> {
@@ -207,8 +211,7 @@ fn check(registry: &Registry, model: &Model, people: &[Principal]) {
     for person in people {
         assert_eq!(registry.participant(*person).map(|participant| participant.role), model.roles.get(person).copied());
         assert_eq!(registry.key(*person, KeyUse::Signing), model.keys.get(&(*person, KeyUse::Signing)).cloned());
-        let owned: Vec<_> =
-            model.devices.iter().filter(|(_, owner, _)| owner == person).map(|(id, ..)| *id).collect();
+        let owned: Vec<_> = model.devices.iter().filter(|(_, owner, _)| owner == person).map(|(id, ..)| *id).collect();
         let listed = [registry.devices_of(*person, 0, 32), registry.devices_of(*person, 32, 32)].concat();
         assert_eq!(listed, owned);
     }

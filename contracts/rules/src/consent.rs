@@ -17,7 +17,12 @@ pub const DECISIONS_MAX: usize = 168;
 
 on_chain! {
     /// FHIR `Consent.provision.type`: a grant permits, or forbids. A matching denial wins over every permit.
-    pub enum Effect { Permit, Deny }
+    pub enum Effect {
+        /// The grantee may read.
+        Permit,
+        /// The grantee may not, whatever else stands.
+        Deny,
+    }
 }
 on_chain! {
     /// What a patient asks the contract to record.

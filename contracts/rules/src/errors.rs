@@ -23,7 +23,6 @@ macro_rules! explained {
         impl core::error::Error for $name {}
     };
 }
-pub(crate) use explained;
 
 explained!(crate::registry::Error {
     NotAuthorised => "REGISTRY_NOT_AUTHORISED", "the registry does not let this account do that; use the account of the admin, of the device's owner, or register first";

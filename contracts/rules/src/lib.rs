@@ -4,7 +4,10 @@
 //! functions off chain. Nothing here reads a clock, a chain or a file; every function is a pure function of its arguments.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
-#![allow(clippy::cast_possible_truncation, reason = "the SCALE derive casts variant numbers to u8; the rules themselves never cut a number")]
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "the SCALE derive casts variant numbers to u8; the rules themselves never cut a number"
+)]
 
 extern crate alloc;
 

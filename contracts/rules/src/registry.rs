@@ -37,7 +37,16 @@ pub(crate) use on_chain;
 
 on_chain! {
     /// What a participant says it is. Self-declared: consent, not the role, decides access.
-    pub enum Role { Patient, Practitioner, Insurer, Researcher }
+    pub enum Role {
+        /// Has devices and grants.
+        Patient,
+        /// Treats.
+        Practitioner,
+        /// Pays.
+        Insurer,
+        /// Studies.
+        Researcher,
+    }
 }
 on_chain! {
     /// What a public key is for.
@@ -118,7 +127,18 @@ on_chain! {
 }
 on_chain! {
     /// What a detector model judges.
-    pub enum DetectorKind { RequestRate, Traffic, TrafficUnsupervised, EcgBeats, VitalSigns }
+    pub enum DetectorKind {
+        /// How often a device sends.
+        RequestRate,
+        /// Network flows, learned from labelled attacks.
+        Traffic,
+        /// Network flows, learned from normal ones alone.
+        TrafficUnsupervised,
+        /// Beats of an electrocardiogram.
+        EcgBeats,
+        /// Vital signs together.
+        VitalSigns,
+    }
 }
 on_chain! {
     /// A detector model that an approver put forward.

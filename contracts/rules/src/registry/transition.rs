@@ -6,8 +6,8 @@
 use alloc::vec::Vec;
 
 use super::{
-    ActiveModel, DetectorKind, Device, DeviceStatus, Error, KeyAlgorithm, KeyUse, Model, OracleSet, Participant, PublicKey, Role,
-    DEVICES_PER_OWNER_MAX, ORACLES_MAX, PUBLIC_KEY_BYTES_MAX,
+    ActiveModel, DetectorKind, Device, DeviceStatus, Error, KeyAlgorithm, KeyUse, Model, OracleSet, Participant,
+    PublicKey, Role, DEVICES_PER_OWNER_MAX, ORACLES_MAX, PUBLIC_KEY_BYTES_MAX,
 };
 use crate::{Categories, DeviceId, ModelId, OracleKey, Principal};
 
