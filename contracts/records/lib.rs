@@ -56,6 +56,7 @@ mod records {
 
     /// Batches and the newest of each chain of them. Every cell is bounded; lists are one cell an entry.
     #[ink(storage)]
+    #[allow(clippy::type_complexity, reason = "the key says what a batch is found by")]
     pub struct Records {
         registry: AccountId,
         chain_id: u64,
