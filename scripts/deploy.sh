@@ -53,7 +53,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 genesis=$(cargo contract rpc chain_getBlockHash 0 --output-json --url "$url" 2>"$work/error" | tr -d '" \n') ||
-  die "no node answers at $url; scripts/node.sh starts one. $(cat "$work/error")"
+  die "no node answers at $url; scripts/node.sh starts one. $(head -n 1 "$work/error")"
 [[ $genesis =~ ^0x[0-9a-f]{64}$ ]] || die "the node at $url gave '$genesis' instead of a genesis hash"
 # The first six bytes, big-endian: the chain id that signatures are bound to.
 chain_id=$((16#${genesis:2:12}))
@@ -76,6 +76,23 @@ install() {
   account_hex "$address"
 }
 
+# height [HASH]: the number of a block, of the newest one without a hash.
+height() {
+  local number
+  number=$(cargo contract rpc chain_getHeader "$@" --output-json --url "$url" | sed -n 's/.*"number": *"0x\([0-9a-f]*\)".*/\1/p')
+  printf '%d' "$((16#$number))"
+}
+
+# Readers of the chain look at finalised blocks only, so the contracts are there for them a moment later.
+until_final() {
+  local wanted finalised give_up=$((SECONDS + 60))
+  wanted=$(height)
+  while finalised=$(cargo contract rpc chain_getFinalizedHead --output-json --url "$url" | tr -d '" \n') && [ "$(height "$finalised")" -lt "$wanted" ]; do
+    [ "$SECONDS" -lt "$give_up" ] || die "block $wanted is not final after 60 s; does the node finalise blocks?"
+    sleep 0.2
+  done
+}
+
 say "chain $genesis at $url (chain id $chain_id)"
 registry=$(install registry)
 say "registry  $registry"
@@ -83,6 +100,7 @@ consent=$(install consent "$chain_id")
 say "consent   $consent"
 records=$(install records "$registry" "$chain_id")
 say "records   $records"
+until_final
 
 mkdir -p "$(dirname "$output")"
 printf '{\n  "registry": "%s",\n  "consent": "%s",\n  "records": "%s",\n  "genesis": "%s"\n}\n' \

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::eventually::eventually;
-use crate::process::{Server, free_port};
+use crate::process::{Server, free_port, http};
 
 /// The file to which each scenario adds a line, when the variable is set.
 pub const REPORT_VARIABLE: &str = "PULSEGATE_TEST_REPORT";
@@ -124,7 +124,7 @@ impl Node {
         self.server = Some(Server::start("the contracts node", &mut command, &self.base_path.join("node.log")));
         let url = format!("http://127.0.0.1:{}", self.port);
         let question = serde_json::json!({"jsonrpc": "2.0", "id": 1, "method": "chain_getFinalizedHead", "params": []});
-        answers("the contracts node answers", || reqwest::Client::new().post(&url).json(&question)).await;
+        answers("the contracts node answers", || http().post(&url).json(&question)).await;
     }
 }
 
@@ -167,7 +167,7 @@ impl Kubo {
         command.env("IPFS_PATH", &self.repository).args(["daemon", "--offline"]);
         self.server = Some(Server::start("Kubo", &mut command, &self.repository.join("kubo.log")));
         let url = format!("{}/api/v0/version", self.url());
-        answers("Kubo answers", || reqwest::Client::new().post(&url)).await;
+        answers("Kubo answers", || http().post(&url)).await;
     }
 
     fn ipfs(&self, arguments: &[&str]) {

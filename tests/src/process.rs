@@ -4,12 +4,17 @@ use std::fs::{File, OpenOptions};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+/// Longest wait for one answer; the servers are debug builds on busy machines.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
 /// A running server. Dropping it kills exactly this process.
 pub struct Server {
     name: &'static str,
     child: Child,
     log: PathBuf,
+    has_children: bool,
 }
 
 impl Server {
@@ -28,7 +33,15 @@ impl Server {
             .stderr(errors)
             .spawn()
             .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
-        Self { name, child, log: log.to_path_buf() }
+        Self { name, child, log: log.to_path_buf(), has_children: false }
+    }
+
+    /// Starts a script that starts a server of its own: it is asked to end, never killed, so that it ends its server too.
+    #[must_use]
+    pub fn start_script(name: &'static str, command: &mut Command, log: &Path) -> Self {
+        let mut server = Self::start(name, command, log);
+        server.has_children = true;
+        server
     }
 
     /// The process id.
@@ -64,14 +77,22 @@ impl Server {
     /// # Panics
     /// When there is no `kill` program, or the process cannot be waited for.
     pub fn terminate(mut self) -> ExitStatus {
+        self.ask_to_end();
+        self.child.wait().expect("the system knows our own child")
+    }
+
+    fn ask_to_end(&self) {
         let asked = Command::new("kill").arg(self.child.id().to_string()).status().expect("there is a kill program");
         assert!(asked.success(), "{} (process {}) could not be asked to end", self.name, self.child.id());
-        self.child.wait().expect("the system knows our own child")
     }
 
     fn end(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
-            self.child.kill().expect("our own child can be killed");
+            if self.has_children {
+                self.ask_to_end();
+            } else {
+                self.child.kill().expect("our own child can be killed");
+            }
         }
         let _status = self.child.wait();
     }
@@ -87,6 +108,17 @@ impl Drop for Server {
             println!("---- the end of what {} printed ----\n{}", self.name, tail.join("\n"));
         }
     }
+}
+
+/// A client for HTTP requests to the servers of a scenario.
+///
+/// # Panics
+/// When the TLS library cannot start.
+#[must_use]
+pub fn http() -> reqwest::Client {
+    // The client insists on a TLS provider even where every request is plain HTTP; another test may have installed it already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    reqwest::Client::builder().timeout(ANSWER_WITHIN).build().expect("a client without options can be built")
 }
 
 /// A loopback port that was free a moment ago.
