@@ -14,6 +14,7 @@ use pulsegate_rules::CidBytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use crate::SealError;
 
@@ -163,13 +164,25 @@ pub fn encode(value: &impl Serialize, object: &'static str) -> Result<Vec<u8>, S
     serde_ipld_dagcbor::to_vec(value).map_err(|_| SealError::MalformedObject { object })
 }
 
+/// As [`encode`], into a buffer that is zeroised on drop. With a `capacity` of at least the result's length nothing is left behind
+/// by a growing buffer.
+pub(crate) fn encode_secret(
+    value: &impl Serialize,
+    capacity: usize,
+    object: &'static str,
+) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
+    serde_ipld_dagcbor::to_writer(&mut *bytes, value).map_err(|_| SealError::MalformedObject { object })?;
+    Ok(bytes)
+}
+
 /// Decodes DAG-CBOR and refuses every encoding but the one that [`encode`] writes for the same value.
 ///
 /// # Errors
 /// [`SealError::MalformedObject`], [`SealError::NotCanonical`].
 pub fn decode_canonical<T: Serialize + DeserializeOwned>(bytes: &[u8], object: &'static str) -> Result<T, SealError> {
     let value: T = serde_ipld_dagcbor::from_slice(bytes).map_err(|_| SealError::MalformedObject { object })?;
-    if encode(&value, object)? != bytes {
+    if *encode_secret(&value, bytes.len(), object)? != bytes {
         return Err(SealError::NotCanonical { object });
     }
     Ok(value)

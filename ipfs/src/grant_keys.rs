@@ -8,15 +8,17 @@ use pulsegate_rules::registry::PublicKey;
 use pulsegate_rules::{Category, Epoch, Generation, Principal};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 use crate::SealError;
-use crate::block::{Block, decode_canonical};
+use crate::block::{Block, decode_canonical, encode_secret};
 use crate::key_tree::{COVER_MAX, GenerationSecret, LeafSeed, TreeNode, TreeNodes};
 use crate::wrapping::{DecryptionKey, Envelope, INFO_GRANT_KEYS, unwrap, wrap};
 
 /// Most entries (categories times generations) in one grant; with the widest window the block stays below its limit.
 pub const GRANT_ENTRIES_MAX: usize = 256;
+/// A node encodes to 42 bytes at most, an entry to its nodes and 32 bytes more.
+const ENTRY_BYTES_MAX: usize = COVER_MAX * 42 + 32;
 const OBJECT: &str = "grant keys";
 const VERSION: u64 = 1;
 
@@ -95,7 +97,7 @@ impl GrantKeys {
             .iter()
             .map(|entry| EntryWire(entry.generation, entry.category, nodes_to_wire(&entry.nodes)))
             .collect();
-        let plaintext = Zeroizing::new(crate::block::encode(&wire, OBJECT)?);
+        let plaintext = encode_secret(&wire, wire.len() * ENTRY_BYTES_MAX + 16, OBJECT)?;
         let envelope = wrap(grantee_key, INFO_GRANT_KEYS, &context(&self.patient, &self.grantee), &plaintext)?;
         Block::dag_cbor(&BlockWire { v: VERSION, envelope })
     }

@@ -10,7 +10,7 @@ pub(crate) fn check<S: Strategy>(cases: u32, strategy: &S, property: impl Fn(S::
         Ok(text) => hex::decode(text).expect("PULSEGATE_TEST_SEED is hex"),
         Err(_) => GenerationSecret::random().expose().to_vec(),
     };
-    println!("PULSEGATE_TEST_SEED={}", hex::encode(&seed));
+    eprintln!("PULSEGATE_TEST_SEED={}", hex::encode(&seed));
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
     if let Err(error) = TestRunner::new_with_rng(config, rng).run(strategy, property) {

@@ -4,11 +4,14 @@
 //! `cargo test -p pulsegate-ipfs --test vectors -- --ignored` writes them anew; do that only when a format changes on purpose.
 
 mod operations;
+#[path = "../seeded/mod.rs"]
+mod seeded;
 mod write;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use proptest::prelude::*;
 use pulsegate_ipfs::SealError;
 use serde_json::Value;
 
@@ -52,6 +55,37 @@ fn every_code_has_a_vector() {
     for code in covered {
         assert!(code == "OK" || SealError::CODES.contains(&code), "{code} is no code");
     }
+}
+
+/// Random damage to every stored object: an error comes out or, where the damage undid itself, the object; never a panic.
+#[test]
+fn damaged_objects_never_panic() {
+    let damages = proptest::collection::vec((any::<u32>(), any::<u8>(), 0..4u8), 1..6);
+    let objects: Vec<(Value, &str, Vec<u8>)> = all()
+        .into_iter()
+        .filter_map(|(_, vector)| {
+            let field = ["block", "car"].into_iter().find(|field| vector["input"][field].is_string())?;
+            let bytes = hex::decode(vector["input"][field].as_str().unwrap()).unwrap();
+            Some((vector, field, bytes))
+        })
+        .collect();
+    seeded::check(300, &damages, |damages| {
+        for (vector, field, bytes) in &objects {
+            let mut damaged = bytes.clone();
+            for (place, byte, kind) in &damages {
+                let place = *place as usize % (damaged.len() + 1);
+                match kind {
+                    0 => damaged.truncate(place),
+                    1 => damaged.insert(place, *byte),
+                    _ => damaged.iter_mut().skip(place).take(1).for_each(|old| *old = *byte),
+                }
+            }
+            let mut vector = vector.clone();
+            vector["input"][*field] = Value::String(hex::encode(damaged));
+            let _ = operations::run(&vector);
+        }
+        Ok(())
+    });
 }
 
 #[test]

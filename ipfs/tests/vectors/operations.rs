@@ -49,6 +49,7 @@ pub(crate) fn run(vector: &Value) -> Result<(), SealError> {
         "verified-block" => {
             Block::verified(&input["cid"].as_str().unwrap().parse().unwrap(), bytes(&input["bytes"])).map(drop)
         }
+        "links" => block(&input["block"]).links().map(drop),
         "cid-text" => cid_from_text(input["text"].as_str().unwrap()).map(drop),
         "cid-bytes" => {
             let claimed = CidBytes(array(&input["bytes"]));

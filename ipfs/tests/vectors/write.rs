@@ -104,6 +104,11 @@ fn blocks(vectors: &mut Vectors) {
     let odd_codec = json!({ "codec": 0x0129, "bytes": "00" });
     vectors.add("block-codec-unknown", "UNSUPPORTED_CID", "block", &odd_codec);
 
+    let links = |bytes: &[u8]| json!({ "block": hex_of(bytes) });
+    vectors.add("valid-links", "OK", "links", &links(&Block::dag_cbor(&[block.cid]).unwrap().bytes));
+    vectors.add("links-not-cbor", "MALFORMED_OBJECT", "links", &links(&[0xFF]));
+    vectors.add("links-nested-without-end", "MALFORMED_OBJECT", "links", &links(&[0x81; 10_000]));
+
     vectors.add("cid-text-not-a-cid", "MALFORMED_CID", "cid-text", &json!({ "text": "../../etc/passwd" }));
     vectors.add("cid-text-empty", "MALFORMED_CID", "cid-text", &json!({ "text": "" }));
     let v0 = "QmXdNSQx7nbdRvkjGCEQgVjVtVwsHvV8NmV2a8xzQVwuFA";
