@@ -69,7 +69,8 @@ impl Bundle {
         let mut selectors = BTreeMap::new();
         for message in file.spec.constructors.into_iter().chain(file.spec.messages) {
             let bytes = decode_hex(&message.selector).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
-            let bytes = bytes.ok_or_else(|| invalid(&name, &format!("the selector of `{}` is not 4 bytes", message.label)))?;
+            let bytes =
+                bytes.ok_or_else(|| invalid(&name, &format!("the selector of `{}` is not 4 bytes", message.label)))?;
             selectors.insert(message.label, bytes);
         }
         Ok(Self { name, code, code_hash, selectors })
@@ -87,6 +88,18 @@ impl Bundle {
             return Err(LedgerError::TooLarge { what: name, bytes, bytes_max: BUNDLE_BYTES_MAX });
         }
         Self::from_json(&std::fs::read(path).map_err(unreadable)?)
+    }
+
+    /// The bundle of a contract that this crate was built with.
+    ///
+    /// # Errors
+    /// As [`Bundle::from_json`], when the file was damaged before the build.
+    pub fn embedded(contract: ContractKind) -> Result<Self, LedgerError> {
+        Self::from_json(match contract {
+            ContractKind::Registry => include_bytes!("../../../contracts/artifacts/registry.contract"),
+            ContractKind::Consent => include_bytes!("../../../contracts/artifacts/consent.contract"),
+            ContractKind::Records => include_bytes!("../../../contracts/artifacts/records.contract"),
+        })
     }
 
     /// The contract's name.
@@ -137,11 +150,26 @@ impl Bundles {
     /// # Errors
     /// As [`Bundle::from_file`].
     pub fn from_dir(dir: &Path) -> Result<Self, LedgerError> {
-        let read = |kind: ContractKind| Bundle::from_file(&dir.join(format!("{kind}.contract")));
+        Self::read(|kind| Bundle::from_file(&dir.join(format!("{kind}.contract"))))
+    }
+
+    /// The bundles that this crate was built with, so that an installed binary needs no file.
+    ///
+    /// # Errors
+    /// As [`Bundle::embedded`].
+    pub fn embedded() -> Result<Self, LedgerError> {
+        Self::read(Bundle::embedded)
+    }
+
+    fn read(bundle: impl Fn(ContractKind) -> Result<Bundle, LedgerError>) -> Result<Self, LedgerError> {
+        let named = |kind: ContractKind| match bundle(kind)? {
+            found if found.name() == kind.name() => Ok(found),
+            other => Err(invalid(other.name(), &format!("it is not the {kind} contract"))),
+        };
         Ok(Self {
-            registry: read(ContractKind::Registry)?,
-            consent: read(ContractKind::Consent)?,
-            records: read(ContractKind::Records)?,
+            registry: named(ContractKind::Registry)?,
+            consent: named(ContractKind::Consent)?,
+            records: named(ContractKind::Records)?,
         })
     }
 }

@@ -61,6 +61,24 @@ pub enum ContractError {
     Records(records::Error),
 }
 
+impl From<registry::Error> for ContractError {
+    fn from(error: registry::Error) -> Self {
+        Self::Registry(error)
+    }
+}
+
+impl From<consent::Error> for ContractError {
+    fn from(error: consent::Error) -> Self {
+        Self::Consent(error)
+    }
+}
+
+impl From<records::Error> for ContractError {
+    fn from(error: records::Error) -> Self {
+        Self::Records(error)
+    }
+}
+
 impl core::fmt::Display for ContractError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
@@ -295,7 +313,10 @@ impl LedgerError {
     /// Whether the same request may succeed later without a change by the caller.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::TimedOut { .. } | Self::StaleNonce { .. } | Self::Storage { .. })
+        matches!(
+            self,
+            Self::Unavailable { .. } | Self::TimedOut { .. } | Self::StaleNonce { .. } | Self::Storage { .. }
+        )
     }
 
     /// The contract's own error, when the contract refused.

@@ -24,7 +24,7 @@ mod port;
 mod signer;
 
 pub use bundle::{BUNDLE_BYTES_MAX, Bundle, Bundles};
-pub use contracts::{At, Committed, ConsentClient, RecordsClient, RegistryClient};
+pub use contracts::{At, Committed, ConsentClient, RecordsClient, RegistryClient, Relay};
 pub use deployment::{Contracts, Deployment};
 pub use error::{ContractError, ContractKind, LedgerError};
 pub use port::{

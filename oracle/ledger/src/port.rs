@@ -139,7 +139,8 @@ pub struct Transaction {
     pub weight: Weight,
     /// What the contracts emitted.
     pub events: Vec<ContractEvent>,
-    /// The message's return value, SCALE; ink!'s outer `Result<_, LangError>` is removed.
+    /// The message's return value, SCALE; ink!'s outer `Result<_, LangError>` is removed. A node keeps no return values: there it is the
+    /// dry run's, which other transactions may have overtaken. The typed clients read values that depend on others from the events.
     pub data: Vec<u8>,
 }
 

@@ -29,6 +29,11 @@ pub struct ConsentClient {
     handle: Handle,
 }
 
+/// The number in the fields of `ConsentGranted`: patient, grantee, grant.
+fn granted((_, _, grant): (Principal, Principal, GrantId)) -> GrantId {
+    grant
+}
+
 #[expect(clippy::missing_errors_doc, reason = "the type's documentation says it once for all methods")]
 impl ConsentClient {
     /// A client of the consent contract at this account.
@@ -45,7 +50,7 @@ impl ConsentClient {
 
     /// Grants, or forbids, in the name of the signer, the patient.
     pub async fn grant(&self, signer: &Signer, request: &GrantRequest) -> Result<Committed<GrantId>, LedgerError> {
-        self.handle.write(signer, "grant", &(request,)).await
+        self.handle.write_and_read_event(signer, "grant", &(request,), granted).await
     }
 
     /// Revokes a grant of the signer, the patient.
@@ -93,7 +98,7 @@ impl ConsentClient {
     ) -> Result<Committed<GrantId>, LedgerError> {
         let Relay { patient, validity, signature } = relay;
         let arguments = (patient, request, validity.nonce, validity.deadline_s, signature);
-        self.handle.write(signer, "grant_signed", &arguments).await
+        self.handle.write_and_read_event(signer, "grant_signed", &arguments, granted).await
     }
 
     /// Relays a revocation that the patient's wallet signed. The signer only pays.

@@ -71,6 +71,21 @@ impl Handle {
         Ok(Committed { value: self.success(message, &transaction.data)?, transaction })
     }
 
+    /// Submits a message whose value depends on what other transactions did before it. A node keeps no return values, and its dry run
+    /// was on an earlier state, so the value is read from the fields of the one event that the message emits.
+    async fn write_and_read_event<T: Decode, Fields: Decode>(
+        &self,
+        signer: &Signer,
+        message: &'static str,
+        arguments: &impl Encode,
+        value: impl FnOnce(Fields) -> T + Send,
+    ) -> Result<Committed<T>, LedgerError> {
+        let Committed { transaction, .. } = self.write::<T>(signer, message, arguments).await?;
+        let event = transaction.events.iter().find(|event| event.contract == self.contract);
+        let event = event.ok_or_else(|| malformed(message, "the transaction has no event"))?;
+        Ok(Committed { value: value(decode(message, &event.data)?), transaction })
+    }
+
     /// Reads the success value of an encoded `Result<T, Error>`.
     fn success<T: Decode>(&self, message: &'static str, encoded: &[u8]) -> Result<T, LedgerError> {
         match encoded.split_first() {

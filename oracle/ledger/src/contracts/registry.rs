@@ -75,7 +75,9 @@ impl RegistryClient {
         threshold: u8,
         members: &[OracleKey],
     ) -> Result<Committed<u32>, LedgerError> {
-        self.handle.write(signer, "set_oracles", &(threshold, members)).await
+        // The fields of `OraclesSet`: version, threshold, members.
+        let version = |(version, _, _): (u32, u8, Vec<OracleKey>)| version;
+        self.handle.write_and_read_event(signer, "set_oracles", &(threshold, members), version).await
     }
 
     /// Approves a detector model; the signer is the admin. The hashes are SHA-256 of its training data and evaluation report.
@@ -113,6 +115,11 @@ impl RegistryClient {
     /// The admin.
     pub async fn admin(&self) -> Result<Principal, LedgerError> {
         Ok(self.handle.read("admin", &()).await?.value)
+    }
+
+    /// The account that was proposed as admin and has not accepted yet, if any.
+    pub async fn proposed_admin(&self) -> Result<Option<Principal>, LedgerError> {
+        Ok(self.handle.read("proposed_admin", &()).await?.value)
     }
 
     /// What a participant registered as, if it did.

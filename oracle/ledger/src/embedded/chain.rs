@@ -143,8 +143,11 @@ impl Chain {
         let tip = Tip { genesis: state.tip.genesis, head, state_root: changes.transaction_storage_root.0 };
         drop(state);
         let events = executed.events;
-        let written =
-            Changes { main: changes.main_storage_changes, child: changes.child_storage_changes, events: events.clone() };
+        let written = Changes {
+            main: changes.main_storage_changes,
+            child: changes.child_storage_changes,
+            events: events.clone(),
+        };
         self.store.commit(&tip, &written)?;
         self.advance(tip, changes.transaction);
         let runtime::Outcome { data, weight, created } = executed.outcome;

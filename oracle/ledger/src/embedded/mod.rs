@@ -81,11 +81,7 @@ impl EmbeddedLedger {
         joined.unwrap_or_else(|error| Err(LedgerError::Failed { reason: format!("the chain's thread ended: {error}") }))
     }
 
-    async fn transact(
-        &self,
-        signer: &Signer,
-        action: Action,
-    ) -> Result<(Option<Principal>, Transaction), LedgerError> {
+    async fn transact(&self, signer: &Signer, action: Action) -> Result<(Option<Principal>, Transaction), LedgerError> {
         let signer = signer.clone();
         self.blocking(move |chain| chain.sign_and_apply(&signer, action)).await
     }

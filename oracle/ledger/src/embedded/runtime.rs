@@ -8,6 +8,7 @@
 use frame_support::traits::fungible::Mutate;
 use frame_support::traits::{ConstBool, ConstU32, ConstU128, OnFinalize, OnInitialize};
 use frame_support::weights::Weight as FrameWeight;
+use frame_support::weights::constants::WEIGHT_REF_TIME_PER_SECOND;
 use frame_support::{construct_runtime, derive_impl, parameter_types};
 use pallet_contracts::{Code, CollectEvents, DebugInfo, Determinism, WeightInfo as _};
 use pallet_insecure_randomness_collective_flip as randomness;
@@ -46,10 +47,21 @@ construct_runtime!(
     }
 );
 
+parameter_types! {
+    /// As the node's: two seconds of computation a block, three quarters of it for transactions. With the database's weights this makes
+    /// a message weigh here what it weighs there.
+    pub BlockWeights: frame_system::limits::BlockWeights = frame_system::limits::BlockWeights::with_sensible_defaults(
+        FrameWeight::from_parts(2 * WEIGHT_REF_TIME_PER_SECOND, u64::MAX),
+        Perbill::from_percent(75),
+    );
+}
+
 #[derive_impl(frame_system::config_preludes::SolochainDefaultConfig)]
 impl frame_system::Config for Runtime {
     type Block = Block;
     type AccountData = pallet_balances::AccountData<u128>;
+    type BlockWeights = BlockWeights;
+    type DbWeight = frame_support::weights::constants::RocksDbWeight;
 }
 
 #[derive_impl(pallet_timestamp::config_preludes::TestDefaultConfig)]
@@ -239,4 +251,3 @@ fn contract_events(block: u32) -> Vec<ContractEvent> {
         })
         .collect()
 }
-

@@ -151,5 +151,6 @@ fn failed(error: &dyn core::fmt::Display) -> LedgerError {
 }
 
 fn decode<T: Decode>(what: &str, mut encoded: &[u8]) -> Result<T, LedgerError> {
-    T::decode_all(&mut encoded).map_err(|error| LedgerError::Corrupt { reason: format!("{what} does not decode: {error}") })
+    T::decode_all(&mut encoded)
+        .map_err(|error| LedgerError::Corrupt { reason: format!("{what} does not decode: {error}") })
 }

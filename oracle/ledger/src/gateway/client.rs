@@ -11,9 +11,7 @@ use pulsegate_rules::Principal;
 
 use super::wire::{ANSWER_BYTES_MAX, Failure, PREFIX};
 use crate::embedded::{Action, SignedCall};
-use crate::{
-    BlockRef, Bundle, Call, ChainIdentity, ContractEvent, DryRun, Ledger, LedgerError, Signer, Transaction,
-};
+use crate::{BlockRef, Bundle, Call, ChainIdentity, ContractEvent, DryRun, Ledger, LedgerError, Signer, Transaction};
 
 /// Most times that a transaction is signed again because another one of the same account came first.
 const NONCE_RETRIES_MAX: u32 = 16;
@@ -86,11 +84,7 @@ impl GatewayLedger {
         LedgerError::Unavailable { reason: format!("{error}: {cause}") }
     }
 
-    async fn transact(
-        &self,
-        signer: &Signer,
-        action: Action,
-    ) -> Result<(Option<Principal>, Transaction), LedgerError> {
+    async fn transact(&self, signer: &Signer, action: Action) -> Result<(Option<Principal>, Transaction), LedgerError> {
         action.check_size()?;
         let mut nonce: u32 = self.get(&format!("/nonce/{}", signer.principal())).await?;
         let mut retries = 0;

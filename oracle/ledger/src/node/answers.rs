@@ -99,7 +99,14 @@ pub(super) struct NamedError(String);
 
 impl ChainError {
     pub(super) fn name(&self, metadata: &Metadata) -> NamedError {
-        let Self::Module { pallet, error } = self else { return NamedError(format!("{self:?}")) };
+        let (pallet, error) = match self {
+            Self::Module { pallet, error } => (pallet, error),
+            Self::Token(error) => return NamedError(format!("Token.{error:?}")),
+            Self::Arithmetic(code) | Self::Transactional(code) | Self::Trie(code) => {
+                return NamedError(format!("{self:?} (code {code})"));
+            }
+            _ => return NamedError(format!("{self:?}")),
+        };
         let known = metadata.pallet_by_error_index(*pallet);
         let variant = known.and_then(|pallet| Some((pallet.name(), pallet.error_variant_by_index(error[0])?)));
         NamedError(match variant {
@@ -119,10 +126,7 @@ impl NamedError {
 }
 
 /// The contract event in a chain event, if it is one.
-pub(super) fn contract_event(
-    block: u64,
-    event: &Event<'_, SubstrateConfig>,
-) -> Option<Result<ContractEvent, Failure>> {
+pub(super) fn contract_event(block: u64, event: &Event<'_, SubstrateConfig>) -> Option<Result<ContractEvent, Failure>> {
     if (event.pallet_name(), event.event_name()) != ("Contracts", "ContractEmitted") {
         return None;
     }

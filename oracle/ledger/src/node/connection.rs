@@ -103,8 +103,7 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) async fn connect(url: &str, deadline: Duration) -> Result<Self, LedgerError> {
-        let mut link =
-            Self { url: url.to_owned(), deadline, genesis: [0; 32], current: tokio::sync::Mutex::new(None) };
+        let mut link = Self { url: url.to_owned(), deadline, genesis: [0; 32], current: tokio::sync::Mutex::new(None) };
         let genesis = link.ask("identity", |connection| async move { Ok(connection.api.genesis_hash().0) }).await?;
         link.genesis = genesis;
         Ok(link)

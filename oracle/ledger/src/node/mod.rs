@@ -136,8 +136,7 @@ impl Ledger for NodeLedger {
         };
         let (contract, data, required) = self.link.ask("instantiate", ask).await?;
         let gas = weight_argument(with_margin(required));
-        let arguments =
-            (0u128, gas, None::<u128>, bundle.code().to_vec(), constructor_data.to_vec(), salt.to_vec());
+        let arguments = (0u128, gas, None::<u128>, bundle.code().to_vec(), constructor_data.to_vec(), salt.to_vec());
         let payload = dynamic::transaction("Contracts", "instantiate_with_code", arguments);
         let transaction = self.transact(signer, &payload).await?;
         Ok((contract, Transaction { data, ..transaction }))

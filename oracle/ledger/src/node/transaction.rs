@@ -49,7 +49,11 @@ struct Sent {
 
 impl NodeLedger {
     /// Signs, submits and waits for finality. `data` of the answer is empty.
-    pub(super) async fn transact(&self, signer: &Signer, payload: &(impl Payload + Sync)) -> Result<Transaction, LedgerError> {
+    pub(super) async fn transact(
+        &self,
+        signer: &Signer,
+        payload: &(impl Payload + Sync),
+    ) -> Result<Transaction, LedgerError> {
         let (sent, block) = self.send(signer, payload).await?;
         if let Some(block) = block {
             let look = |connection: Arc<Connection>| {
@@ -83,13 +87,16 @@ impl NodeLedger {
                 let nonce = connection.next_nonce(&account).await?;
                 let params = DefaultExtrinsicParamsBuilder::new().nonce(nonce).mortal(MORTALITY_BLOCKS).build();
                 let signed = at.transactions().create_signed(payload, signer, params).await?;
-                Ok((connection, Sent {
-                    hash: signed.hash(),
-                    bytes: signed.into_encoded(),
-                    account,
-                    nonce,
-                    signed_at: at.block_number(),
-                }))
+                Ok((
+                    connection,
+                    Sent {
+                        hash: signed.hash(),
+                        bytes: signed.into_encoded(),
+                        account,
+                        nonce,
+                        signed_at: at.block_number(),
+                    },
+                ))
             };
             let (connection, sent) = self.link.ask("a nonce", sign).await?;
             let watch = async {
@@ -145,7 +152,9 @@ impl NodeLedger {
 
 /// Whether the node's words mean that it will never take this transaction as it is.
 fn is_refusal(reason: &str) -> bool {
-    reason.contains("Invalid Transaction") || reason.contains("Unknown Transaction Validity") || reason.contains("pay some fees")
+    reason.contains("Invalid Transaction")
+        || reason.contains("Unknown Transaction Validity")
+        || reason.contains("pay some fees")
 }
 
 enum Step {
