@@ -1,0 +1,78 @@
+//! The seam between the oracle and any detector, rule or learned model.
+//!
+//! A detector sees readings in the order in which they were received and keeps its own bounded state. Time comes in with the input. The
+//! oracle calls `screen` and `assess` once per reading and turns an error into [`crate::NotAssessed::Failed`].
+
+use pulsegate_reading::Reading;
+use pulsegate_rules::{DeviceId, ModelId};
+
+use crate::error::DetectorError;
+use crate::verdict::{Assessment, PhysiologyFinding, TrafficFinding};
+
+/// A reading that was measured longer ago than this when it was received is late: 15 minutes, in milliseconds.
+pub const LATE_AFTER_MS: u64 = 15 * 60 * 1_000;
+
+/// A reading as traffic: who sent it when, and nothing of what was measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// The sender.
+    pub device: DeviceId,
+    /// When the oracle received it, Unix milliseconds. Readings of one request share it and count as one.
+    pub received_at_ms: u64,
+    /// When the device says it measured, Unix milliseconds.
+    pub measured_at_ms: u64,
+    /// Length of the signed reading, bytes.
+    pub bytes: usize,
+}
+
+impl Arrival {
+    /// Whether the reading was measured more than [`LATE_AFTER_MS`] before it was received.
+    #[must_use]
+    pub const fn is_late(&self) -> bool {
+        self.received_at_ms.saturating_sub(self.measured_at_ms) > LATE_AFTER_MS
+    }
+}
+
+/// A reading as physiology.
+#[derive(Clone, Copy, Debug)]
+pub struct Measured<'a> {
+    /// The verified reading.
+    pub reading: &'a Reading,
+    /// When the oracle received it, Unix milliseconds.
+    pub received_at_ms: u64,
+}
+
+impl Measured<'_> {
+    /// Whether the reading was measured more than [`LATE_AFTER_MS`] before it was received.
+    #[must_use]
+    pub const fn is_late(&self) -> bool {
+        self.received_at_ms.saturating_sub(self.reading.measured_at_ms) > LATE_AFTER_MS
+    }
+}
+
+/// Judges a device by its traffic.
+pub trait TrafficDetector: Send {
+    /// Which model judges; it goes with every finding and into the batch header.
+    fn model(&self) -> ModelId;
+
+    /// Judges one arrival. A late arrival gives [`crate::NotAssessed::Late`] and changes nothing.
+    ///
+    /// # Errors
+    /// [`DetectorError`]; the state is then as before.
+    fn screen(&mut self, arrival: &Arrival) -> Result<Assessment<TrafficFinding>, DetectorError>;
+
+    /// Forgets what is known of a device, as when it is registered anew.
+    fn forget(&mut self, device: &DeviceId);
+}
+
+/// Judges a patient by what was measured.
+pub trait PhysiologyDetector: Send {
+    /// Which model judges; it goes with every finding and into the batch header.
+    fn model(&self) -> ModelId;
+
+    /// Judges one reading together with the patient's latest others. A late reading gives [`crate::NotAssessed::Late`] and changes nothing.
+    ///
+    /// # Errors
+    /// [`DetectorError`]; the state is then as before.
+    fn assess(&mut self, measured: &Measured<'_>) -> Result<Assessment<PhysiologyFinding>, DetectorError>;
+}
