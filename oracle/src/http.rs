@@ -1,0 +1,305 @@
+//! The HTTP interface: paths, bodies, limits.
+//!
+//! Guarantees: no body is read beyond its limit; at most `requests_in_flight_max` requests are worked on, others get 503 with Retry-After;
+//! a request that takes longer than [`REQUEST_MS_MAX`] ends with 503; every refusal is `{"code","message","next"}`.
+//! `/healthz` and `/metrics` are outside the limit, so that a busy service can still be looked at.
+//! Must not: decide anything about readings or releases; the stages do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use pulsegate_rules::ids::EPOCH_SECONDS;
+use pulsegate_rules::{DeviceId, OracleKey, Principal};
+use serde::{Deserialize, Serialize};
+use std::sync::atomic::Ordering;
+
+use crate::context::Context;
+use crate::cosign;
+use crate::health::Health;
+use crate::problem::Problem;
+use crate::release::protocol::REQUEST_BYTES_MAX;
+use crate::release::{self, Guard};
+use crate::stages::receive::{self, BATCH_BYTES_MAX, READING_BYTES_MAX};
+use crate::stages::verify;
+
+/// Longest time that a request may take, body included, milliseconds.
+pub const REQUEST_MS_MAX: u64 = 30_000;
+
+/// What becomes of one reading, in answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "status", rename_all = "kebab-case")]
+pub enum ReadingAnswer {
+    /// It is durable.
+    Accepted {
+        /// Its place in the oracle's log.
+        position: u64,
+    },
+    /// It was accepted before.
+    Duplicate {
+        /// Its place in the oracle's log.
+        position: u64,
+    },
+    /// It was refused; the rest of a batch is not touched by that.
+    Rejected {
+        /// Why, and what to do.
+        #[serde(flatten)]
+        problem: Problem,
+    },
+}
+
+/// What `GET /v1/oracle` answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OracleInfo {
+    /// Whose chains of batches this instance extends.
+    pub oracle: Principal,
+    /// The key that signs batches and receipts.
+    pub oracle_key: OracleKey,
+    /// The chain's genesis hash.
+    pub genesis: Principal,
+    /// The contracts.
+    pub deployment: pulsegate_ledger::Deployment,
+    /// What readings and release requests name.
+    pub audience: Principal,
+    /// Length of an epoch, seconds.
+    pub epoch_seconds: u64,
+    /// Version of the service.
+    pub version: String,
+}
+
+/// What `GET /v1/devices/{id}` answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceHeadAnswer {
+    /// Sequence of the newest accepted reading; 0 before the first.
+    pub last_sequence: u64,
+    /// Its hash, `0x` hex; zeros before the first.
+    pub last_hash: Principal,
+}
+
+#[derive(Clone)]
+struct App {
+    context: Arc<Context>,
+    guard: Arc<Guard>,
+}
+
+/// All paths, and `extra` beside them under the same listener but outside of the limits.
+pub(crate) fn router(context: Arc<Context>, extra: Option<Router>) -> Router {
+    let guard = Arc::new(Guard::new(context.config.releases_per_minute_max));
+    let app = App { context, guard };
+    let limited = Router::new()
+        .route("/v1/readings", post(reading))
+        .route("/v1/readings/batch", post(batch))
+        .route("/v1/release", post(release))
+        .route("/v1/cosign", post(cosign_header))
+        .route("/v1/oracle", get(oracle))
+        .route("/v1/devices/{id}", get(device))
+        .layer(middleware::from_fn_with_state(app.clone(), limit));
+    let open = Router::new().route("/healthz", get(health)).route("/metrics", get(metrics));
+    let all = limited.merge(open).with_state(app);
+    match extra {
+        Some(extra) => all.merge(extra),
+        None => all.fallback(not_found),
+    }
+}
+
+/// Lets a bounded number of requests in, for a bounded time, and counts what is refused.
+async fn limit(State(app): State<App>, request: Request, next: Next) -> Response {
+    let Ok(_permit) = Arc::clone(&app.context.requests).try_acquire_owned() else {
+        app.context.metrics.refused("OVERLOADED");
+        return Problem::unavailable("OVERLOADED", "The service is busy.", 1).into_response();
+    };
+    match tokio::time::timeout(Duration::from_millis(REQUEST_MS_MAX), next.run(request)).await {
+        Ok(response) => response,
+        Err(_elapsed) => {
+            app.context.metrics.refused("TIMED_OUT");
+            Problem::unavailable("TIMED_OUT", "The request took too long.", 5).into_response()
+        }
+    }
+}
+
+/// Reads a body of at most `bytes_max`.
+async fn body(request: Request, bytes_max: usize) -> Result<Bytes, Problem> {
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: u64| length > bytes_max as u64) {
+        return Err(Problem::too_large(bytes_max));
+    }
+    to_bytes(request.into_body(), bytes_max).await.map_err(|_| Problem::too_large(bytes_max))
+}
+
+/// Verifies readings and makes them durable; the answers are in the order of the input.
+async fn accept(context: &Arc<Context>, bodies: Vec<Vec<u8>>) -> Vec<Result<(u64, bool), Problem>> {
+    let waiting = context.log.waiting();
+    let entries = waiting.entries.load(Ordering::SeqCst);
+    if entries.saturating_add(bodies.len() as u64) > context.config.log_entries_max {
+        let problem = Problem::unavailable("LOG_FULL", "Accepted readings wait to be sealed and fill the log.", 10);
+        return bodies.iter().map(|_| Err(problem.clone())).collect();
+    }
+    let verified = verify::verify(context, bodies).await;
+    let mut answers: Vec<Result<(u64, bool), Problem>> = Vec::with_capacity(verified.len());
+    let (mut entries, mut places) = (Vec::new(), Vec::new());
+    for (index, outcome) in verified.into_iter().enumerate() {
+        match outcome {
+            Ok(entry) => {
+                entries.push(entry);
+                places.push(index);
+                // Replaced below by what the log says.
+                answers.push(Err(Problem::storage()));
+            }
+            Err(problem) => answers.push(Err(problem)),
+        }
+    }
+    if entries.is_empty() {
+        return answers;
+    }
+    match context.queue.append(entries).await {
+        Some(Ok(outcomes)) => {
+            for (index, outcome) in places.into_iter().zip(outcomes) {
+                answers[index] = verify::outcome(outcome);
+            }
+        }
+        Some(Err(error)) => {
+            context.health.failed(crate::health::Part::Log, error.code(), context.now_ms());
+        }
+        None => {
+            let problem = Problem::unavailable("QUEUE_FULL", "Too many requests wait for the durable log.", 1);
+            for index in places {
+                answers[index] = Err(problem.clone());
+            }
+        }
+    }
+    answers
+}
+
+fn count(context: &Context, answers: &[Result<(u64, bool), Problem>]) {
+    for answer in answers {
+        context.metrics.reading(match answer {
+            Ok((_, false)) => "accepted",
+            Ok((_, true)) => "duplicate",
+            Err(problem) => problem.code,
+        });
+    }
+}
+
+fn reading_answer(answer: Result<(u64, bool), Problem>) -> ReadingAnswer {
+    match answer {
+        Ok((position, false)) => ReadingAnswer::Accepted { position },
+        Ok((position, true)) => ReadingAnswer::Duplicate { position },
+        Err(problem) => ReadingAnswer::Rejected { problem },
+    }
+}
+
+async fn reading(State(App { context, .. }): State<App>, request: Request) -> Response {
+    let body = match body(request, READING_BYTES_MAX).await {
+        Ok(body) => body,
+        Err(problem) => return refused(&context, problem),
+    };
+    let mut answers = accept(&context, vec![body.to_vec()]).await;
+    count(&context, &answers);
+    match answers.pop() {
+        Some(Ok(place)) => (StatusCode::ACCEPTED, Json(reading_answer(Ok(place)))).into_response(),
+        Some(Err(problem)) => problem.into_response(),
+        None => Problem::storage().into_response(),
+    }
+}
+
+async fn batch(State(App { context, .. }): State<App>, request: Request) -> Response {
+    let parsed = match body(request, BATCH_BYTES_MAX).await {
+        Ok(body) => receive::batch(&body),
+        Err(problem) => Err(problem),
+    };
+    let bodies = match parsed {
+        Ok(bodies) => bodies,
+        Err(problem) => return refused(&context, problem),
+    };
+    let answers = accept(&context, bodies).await;
+    count(&context, &answers);
+    // When the log takes nothing at all, the sender must see Retry-After.
+    if let Some(Err(problem)) = answers.first()
+        && problem.status == 503
+        && answers.iter().all(|answer| answer.as_ref().is_err_and(|other| other.status == 503))
+    {
+        return problem.clone().into_response();
+    }
+    let answers: Vec<ReadingAnswer> = answers.into_iter().map(reading_answer).collect();
+    Json(answers).into_response()
+}
+
+async fn release(State(App { context, guard }): State<App>, request: Request) -> Response {
+    let answer = match body(request, REQUEST_BYTES_MAX).await {
+        Ok(body) => release::release(&context, &guard, &body).await,
+        Err(problem) => Err(problem),
+    };
+    match answer {
+        Ok(answer) => bytes_response("application/cbor", answer.encode()),
+        Err(problem) => {
+            context.metrics.release(problem.code);
+            problem.into_response()
+        }
+    }
+}
+
+async fn cosign_header(State(App { context, .. }): State<App>, request: Request) -> Response {
+    let answer = match body(request, cosign::COSIGN_BYTES_MAX).await {
+        Ok(body) => cosign::sign(&context, &body).await,
+        Err(problem) => Err(problem),
+    };
+    match answer {
+        Ok(signature) => bytes_response("application/octet-stream", signature.to_vec()),
+        Err(problem) => refused(&context, problem),
+    }
+}
+
+async fn oracle(State(App { context, .. }): State<App>) -> Json<OracleInfo> {
+    Json(OracleInfo {
+        oracle: context.keys.principal(),
+        oracle_key: context.keys.oracle_key(),
+        genesis: Principal(context.contracts.deployment.genesis),
+        deployment: context.contracts.deployment.clone(),
+        audience: Principal(context.audience),
+        epoch_seconds: EPOCH_SECONDS,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}
+
+async fn device(State(App { context, .. }): State<App>, Path(id): Path<String>) -> Response {
+    let Ok(id) = id.parse::<DeviceId>() else {
+        let problem = Problem::bad("MALFORMED_DEVICE_ID", "A device id is 32 bytes in hex.", "Check the id.");
+        return refused(&context, problem);
+    };
+    match context.log.run(move |log| log.device_head(&id)).await {
+        Ok(head) => {
+            Json(DeviceHeadAnswer { last_sequence: head.sequence, last_hash: Principal(head.hash) }).into_response()
+        }
+        Err(_) => refused(&context, Problem::storage()),
+    }
+}
+
+async fn health(State(App { context, .. }): State<App>) -> Json<Health> {
+    let parked = context.parked.load(Ordering::SeqCst);
+    let block = context.finalised_block.load(Ordering::Relaxed);
+    Json(context.health.report(context.log.waiting(), parked, block))
+}
+
+async fn metrics(State(App { context, .. }): State<App>) -> Response {
+    bytes_response("text/plain; version=0.0.4", context.metrics.render(&context.log).into_bytes())
+}
+
+async fn not_found() -> Problem {
+    Problem::bad("NOT_FOUND", "There is nothing under this path.", "See the README for the paths.")
+        .with_status(StatusCode::NOT_FOUND)
+}
+
+fn refused(context: &Context, problem: Problem) -> Response {
+    context.metrics.refused(problem.code);
+    problem.into_response()
+}
+
+fn bytes_response(kind: &'static str, bytes: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], Body::from(bytes)).into_response()
+}
