@@ -115,7 +115,7 @@ async fn enrol(contracts: &Contracts, blocks: &dyn BlockStore) -> Result<(Princi
     registry.set_key(&account, KeyUse::Signing, &signing.public_key()?).await?;
     let devices: Vec<DeviceKey> = (0..DEVICES).map(|number| DeviceKey::from_seed(&[100 + number; 32])).collect();
     for device in &devices {
-        registry.register_device(&account, device.public_key(), Categories::of(&[Category::VitalSigns])).await?;
+        registry.register_device(&account, &device.public_key(), Categories::of(&[Category::VitalSigns])).await?;
     }
     let first = Epoch(Epoch::at(now_ms() / 1_000).context("the clock is past the last epoch")?.0 - 1);
     let secret = GenerationSecret::random();

@@ -223,12 +223,12 @@ impl Installation {
     pub async fn blocks(&self) -> Arc<dyn BlockStore> {
         let url = match &self.parts {
             Parts::Embedded => {
-                return Arc::new(GatewayBlockStore::connect(&self.url(), DEADLINE).await.expect("the gateway answers"));
+                return Arc::new(GatewayBlockStore::connect(&self.url(), DEADLINE).expect("the gateway answers"));
             }
             Parts::Real { kubo, .. } => kubo.url(),
             Parts::Elsewhere { kubo_url, .. } => kubo_url.clone(),
         };
-        Arc::new(KuboBlockStore::connect(&url, DEADLINE).await.expect("Kubo answers"))
+        Arc::new(KuboBlockStore::connect(&url, DEADLINE).expect("Kubo answers"))
     }
 
     /// The contracts, as anybody reaches them.
