@@ -68,7 +68,7 @@ impl Block {
         check_supported(claimed)?;
         let block = Self::from_bytes(claimed.codec(), bytes)?;
         if block.cid != *claimed {
-            return Err(SealError::WrongCid { claimed: *claimed, computed: block.cid });
+            return Err(SealError::WrongCid { claimed: Box::new(*claimed), computed: Box::new(block.cid) });
         }
         Ok(block)
     }

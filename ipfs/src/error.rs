@@ -21,9 +21,9 @@ pub enum SealError {
     #[error("the bytes of {claimed} hash to {computed}: fetch the block from another source")]
     WrongCid {
         /// The CID that was asked for or claimed.
-        claimed: Cid,
+        claimed: Box<Cid>,
         /// The CID of the bytes.
-        computed: Cid,
+        computed: Box<Cid>,
     },
     /// Not the bytes or text of a CID.
     #[error("not a CID: expected a CIDv1 of 36 bytes, or its base32 text")]
@@ -229,9 +229,9 @@ pub enum StoreError {
     )]
     Corrupt {
         /// The block asked for.
-        cid: Cid,
+        cid: Box<Cid>,
         /// The CID of the bytes it gave.
-        computed: Cid,
+        computed: Box<Cid>,
     },
     /// Another process has the store open.
     #[error("{path} is open in another process: stop it, or reach the store through that process's gateway")]
@@ -243,9 +243,9 @@ pub enum StoreError {
     #[error("{missing}, which lies under root {root}, is not there: put all blocks of the root together")]
     MissingLink {
         /// The root that was to be pinned.
-        root: Cid,
+        root: Box<Cid>,
         /// The block that is missing.
-        missing: Cid,
+        missing: Box<Cid>,
     },
     /// The store cannot be reached, or went away.
     #[error("{endpoint} is not reachable ({detail}): start it, or correct its address")]

@@ -1,5 +1,6 @@
 //! The HPKE suite against RFC 9180, appendix A.2.1: through this crate's own functions where they allow it, and the suite's types
 //! for the parts that need a given ephemeral key.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use hpke::rand_core::{Infallible, TryCryptoRng, TryRng};
 use hpke::{Deserializable as _, Kem as _, OpModeR, OpModeS, Serializable as _};

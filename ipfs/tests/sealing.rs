@@ -1,4 +1,5 @@
 //! The story of a reading: sealed under two locks, granted by window, opened, rotated; and everything that must not open.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::fmt::Debug;
 

@@ -198,7 +198,7 @@ impl Inner {
                 Some(block) => block.links()?,
                 None => {
                     let stored = table.get(&cid_bytes(&cid)?.0).map_err(|error| self.disk(error))?;
-                    let missing = StoreError::MissingLink { root: *root, missing: cid };
+                    let missing = StoreError::MissingLink { root: Box::new(*root), missing: Box::new(cid) };
                     let bytes = stored.map(|bytes| bytes.value().to_vec()).ok_or(missing)?;
                     verify_read(cid, bytes)?.links()?
                 }

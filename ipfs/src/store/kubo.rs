@@ -9,6 +9,9 @@
 //! `ipfs-api-backend-hyper` is used where it works with current nodes (`version`, `block/get`, `pin/rm`); it has no `dag/import` and
 //! no way to ask for local blocks only, so these two go to the RPC directly.
 //!
+//! A node with a network looks for a missing block there until the deadline, so `get` then ends with `STORE_TIMED_OUT` and not with
+//! `NOT_FOUND`; `has` always asks for local blocks only.
+//!
 //! Must not: be pointed at a node whose RPC others can reach. The RPC has no authentication of its own.
 
 use std::collections::{BTreeSet, HashMap};
@@ -154,7 +157,7 @@ impl KuboBlockStore {
                 match given.get(&cid) {
                     Some(block) => open.extend(block.links()?.into_iter().filter(|link| seen.insert(*link))),
                     None if self.has_locally(&cid).await? => {}
-                    None => return Err(StoreError::MissingLink { root: *root, missing: cid }),
+                    None => return Err(StoreError::MissingLink { root: Box::new(*root), missing: Box::new(cid) }),
                 }
             }
         }

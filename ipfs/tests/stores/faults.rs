@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::routing::any;
 use pulsegate_ipfs::block::CODEC_RAW;
 use pulsegate_ipfs::store::{BlockStore, EmbeddedBlockStore, GatewayBlockStore, KuboBlockStore};
-use pulsegate_ipfs::{Block, StoreError};
+use pulsegate_ipfs::{Block, StoreError, car};
 
 use crate::suite::Batch;
 use crate::{DEADLINE, kubo_node, run, serve};
@@ -67,7 +67,7 @@ fn a_tampered_file_is_noticed_at_the_read() {
     let store = EmbeddedBlockStore::open(dir.path()).unwrap();
     run(async {
         let computed = Block::from_bytes(CODEC_RAW, &b"the reading of a heart at work"[..]).unwrap().cid;
-        let corrupt = StoreError::Corrupt { cid: block.cid, computed };
+        let corrupt = StoreError::Corrupt { cid: Box::new(block.cid), computed: Box::new(computed) };
         assert_eq!(store.get(&block.cid).await.unwrap_err(), corrupt);
         assert_eq!(store.get(&other.cid).await.unwrap(), other);
         // Through a gateway it is the same error.
@@ -181,10 +181,14 @@ fn the_gateway_refuses_what_is_not_a_car() {
         let url = format!("http://{}", serve(Arc::new(EmbeddedBlockStore::open(dir.path()).unwrap())).await);
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let answer = http.post(format!("{url}/gateway/blocks")).body("not a CAR").send().await.unwrap();
-        assert_eq!(answer.status(), 400);
-        let body: serde_json::Value = answer.json().await.unwrap();
-        assert_eq!(body["code"], "MALFORMED_CAR");
+        let valid = car::write(&[], &Batch::new("of another type", 1).leaves).unwrap();
+        for (kind, body) in [("application/vnd.ipld.car", b"not a CAR".to_vec()), ("text/plain", valid)] {
+            let request = http.post(format!("{url}/gateway/blocks")).header("content-type", kind).body(body);
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.status(), 400);
+            let body: serde_json::Value = answer.json().await.unwrap();
+            assert_eq!(body["code"], "MALFORMED_CAR");
+        }
         let answer = http.get(format!("{url}/gateway/blocks/not-a-cid")).send().await.unwrap();
         let body: serde_json::Value = answer.json().await.unwrap();
         assert_eq!((body["code"].as_str(), body["next"].is_string()), (Some("MALFORMED_CID"), true));

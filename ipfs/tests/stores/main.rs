@@ -1,6 +1,7 @@
 //! Block stores: one suite on every adapter, then what only some can show (a killed process, a tampered file, a silent node).
 //!
 //! Kubo's part runs when `ipfs` is on the `PATH`, and says so when it is not.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod crash;
 mod faults;

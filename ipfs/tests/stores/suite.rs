@@ -84,12 +84,12 @@ async fn putting_twice_changes_nothing(store: &dyn BlockStore) {
 
 async fn a_root_with_a_missing_leaf_is_refused(store: &dyn BlockStore) {
     let batch = Batch::new("leaf missing", 3);
-    let missing = StoreError::MissingLink { root: batch.root.cid, missing: batch.leaves[1].cid };
+    let missing = StoreError::MissingLink { root: Box::new(batch.root.cid), missing: Box::new(batch.leaves[1].cid) };
     let blocks = [batch.root.clone(), batch.leaves[0].clone(), batch.leaves[2].clone()];
     assert_eq!(store.put(&blocks, &[batch.root.cid]).await.unwrap_err(), missing);
     assert!(!store.has(&batch.root.cid).await.unwrap());
     let absent = Batch::new("root missing", 1).root.cid;
-    let missing = StoreError::MissingLink { root: absent, missing: absent };
+    let missing = StoreError::MissingLink { root: Box::new(absent), missing: Box::new(absent) };
     assert_eq!(store.put(&[], &[absent]).await.unwrap_err(), missing);
 }
 

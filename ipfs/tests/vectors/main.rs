@@ -2,6 +2,7 @@
 //! ones, which hold the formats still). Every error code has at least one.
 //!
 //! `cargo test -p pulsegate-ipfs --test vectors -- --ignored` writes them anew; do that only when a format changes on purpose.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod operations;
 #[path = "../seeded/mod.rs"]

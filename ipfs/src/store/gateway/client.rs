@@ -67,11 +67,11 @@ impl GatewayBlockStore {
         let Ok(body) = serde_json::from_slice::<ErrorBody>(&bytes) else {
             return Err(StoreError::Refused { endpoint, detail: format!("status {status}") });
         };
-        let parse = |text: &Option<String>| text.as_deref().and_then(|text| cid_from_text(text).ok());
+        let parse = |text: &Option<String>| text.as_deref().and_then(|text| cid_from_text(text).ok()).map(Box::new);
         Err(match (body.code.as_str(), cid, parse(&body.root), parse(&body.missing), parse(&body.computed)) {
             ("NOT_FOUND", Some(cid), ..) => StoreError::NotFound { cid: *cid },
             ("MISSING_LINK", _, Some(root), Some(missing), _) => StoreError::MissingLink { root, missing },
-            ("BLOCK_CORRUPT", Some(cid), _, _, Some(computed)) => StoreError::Corrupt { cid: *cid, computed },
+            ("BLOCK_CORRUPT", Some(cid), _, _, Some(computed)) => StoreError::Corrupt { cid: Box::new(*cid), computed },
             _ if status == StatusCode::SERVICE_UNAVAILABLE => {
                 StoreError::Unavailable { endpoint, detail: format!("{}: {}", body.code, body.message) }
             }

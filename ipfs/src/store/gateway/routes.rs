@@ -5,11 +5,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 
-use super::{BLOCK_PATH, BLOCK_TYPE, BLOCKS_PATH, ErrorBody, HEALTH_PATH};
+use super::{BLOCK_PATH, BLOCK_TYPE, BLOCKS_PATH, CAR_TYPE, ErrorBody, HEALTH_PATH};
 use crate::block::cid_from_text;
 use crate::car::{self, CAR_BYTES_MAX};
 use crate::store::BlockStore;
@@ -27,7 +27,11 @@ pub fn router(store: Arc<dyn BlockStore>) -> Router {
         .with_state(store)
 }
 
-async fn put_blocks(State(store): State<Store>, body: Bytes) -> Result<StatusCode, Refusal> {
+async fn put_blocks(State(store): State<Store>, headers: HeaderMap, body: Bytes) -> Result<StatusCode, Refusal> {
+    // A page in a browser cannot send this type to another origin without asking first, and nobody answers that question here.
+    if headers.get(header::CONTENT_TYPE).is_none_or(|kind| kind != CAR_TYPE) {
+        return Err(SealError::MalformedCar { reason: "its content type is not application/vnd.ipld.car" }.into());
+    }
     let (roots, blocks) = car::read(&body, car::Limits::default())?;
     store.put(&blocks, &roots).await?;
     Ok(StatusCode::NO_CONTENT)
