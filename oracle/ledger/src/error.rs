@@ -246,6 +246,14 @@ pub enum LedgerError {
         /// What does not fit.
         reason: String,
     },
+    /// A request to the gateway does not decode.
+    #[error("{request} does not decode: {reason}; client and server are of different versions")]
+    MalformedRequest {
+        /// What was sent.
+        request: String,
+        /// What does not fit.
+        reason: String,
+    },
     /// A `.contract` file cannot be used.
     #[error("the contract bundle {name} cannot be used: {reason}; build it again with scripts/build-contracts.sh")]
     InvalidBundle {
@@ -302,6 +310,7 @@ impl LedgerError {
             Self::TimedOut { .. } => "LEDGER_TIMED_OUT",
             Self::WrongChain { .. } => "WRONG_CHAIN",
             Self::Malformed { .. } => "MALFORMED_ANSWER",
+            Self::MalformedRequest { .. } => "MALFORMED_REQUEST",
             Self::InvalidBundle { .. } => "INVALID_BUNDLE",
             Self::InvalidDeployment { .. } => "INVALID_DEPLOYMENT",
             Self::TooLarge { .. } => "TOO_LARGE",

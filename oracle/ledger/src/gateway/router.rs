@@ -74,7 +74,7 @@ fn scale(answer: &impl Encode) -> Response {
 }
 
 fn malformed(what: &str, reason: &dyn core::fmt::Display) -> Failed {
-    Failed(LedgerError::Malformed { request: what.to_owned(), reason: reason.to_string() })
+    Failed(LedgerError::MalformedRequest { request: what.to_owned(), reason: reason.to_string() })
 }
 
 /// An error on its way out.
@@ -89,7 +89,7 @@ impl From<LedgerError> for Failed {
 impl IntoResponse for Failed {
     fn into_response(self) -> Response {
         let status = match &self.0 {
-            LedgerError::Malformed { .. } | LedgerError::TooLarge { .. } => StatusCode::BAD_REQUEST,
+            LedgerError::MalformedRequest { .. } | LedgerError::TooLarge { .. } => StatusCode::BAD_REQUEST,
             LedgerError::InvalidSignature { .. } => StatusCode::UNAUTHORIZED,
             LedgerError::NoContract { .. } => StatusCode::NOT_FOUND,
             LedgerError::StaleNonce { .. } => StatusCode::CONFLICT,

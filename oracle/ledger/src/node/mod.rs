@@ -41,8 +41,8 @@ pub struct NodeLedger {
 }
 
 impl NodeLedger {
-    /// Connects to the node at `url` (`ws://127.0.0.1:9944`, or `wss://` for one elsewhere). Every request has `deadline` to end;
-    /// a write needs a few block times.
+    /// Connects to the node at `url` (`ws://127.0.0.1:9944`, or `wss://` for one elsewhere). Every request has `deadline` to end, time
+    /// to connect again included; a write is several requests and waits for finality, so give it a few block times.
     ///
     /// # Errors
     /// [`LedgerError::Unavailable`] when nothing answers there by the deadline.

@@ -5,11 +5,12 @@
 //! Must not: sign a second transaction for the same request once the first was taken.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pulsegate_rules::Principal;
 use subxt::config::DefaultExtrinsicParamsBuilder;
 use subxt::config::substrate::{H256, SubstrateConfig};
+use subxt::dynamic;
 use subxt::transactions::Payload;
 use subxt::utils::{AccountId32, MultiSignature};
 
@@ -24,6 +25,8 @@ const MORTALITY_BLOCKS: u64 = 1_024;
 const NONCE_RETRIES_MAX: u32 = 4;
 /// How long to wait between two looks for a transaction.
 const SETTLE_PAUSE: Duration = Duration::from_millis(200);
+/// How long finality may stand still behind a transaction that the node has before it is pushed on.
+const STANDSTILL: Duration = Duration::from_secs(4);
 /// What the node says when a nonce is taken: by a block, or by another transaction in the pool.
 const NONCE_TAKEN: [&str; 2] = ["outdated", "Priority is too low"];
 
@@ -64,7 +67,7 @@ impl NodeLedger {
                 return found;
             }
         }
-        match tokio::time::timeout(self.link.deadline(), self.settle(&sent)).await {
+        match tokio::time::timeout(self.link.deadline(), self.settle(&sent, signer)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(self.link.timed_out("a transaction")),
         }
@@ -135,19 +138,38 @@ impl NodeLedger {
     }
 
     /// Looks for a transaction until it is in a finalised block, sending it again while the node knows nothing of it.
-    async fn settle(&self, sent: &Sent) -> Result<Transaction, LedgerError> {
+    async fn settle(&self, sent: &Sent, signer: &Signer) -> Result<Transaction, LedgerError> {
         let mut searched = sent.signed_at;
+        let mut moved = Instant::now();
         loop {
             let step = |connection: Arc<Connection>| async move { settle_once(&connection, sent, searched).await };
             match self.link.attempt(step).await {
                 Ok(Step::Found(found)) => return *found,
-                Ok(Step::Wait(upto)) => searched = upto,
-                Err(LedgerError::Unavailable { .. }) => {}
+                Ok(Step::Wait(upto)) if upto > searched => (searched, moved) = (upto, Instant::now()),
+                Ok(Step::Wait(_)) if moved.elapsed() > STANDSTILL => {
+                    moved = Instant::now();
+                    let push = |connection: Arc<Connection>| async move { push_finality(&connection, signer).await };
+                    if let Err(error) = self.link.attempt(push).await {
+                        tracing::debug!(%error, "the node did not take the block that should move finality");
+                    }
+                }
+                Ok(Step::Wait(_)) | Err(LedgerError::Unavailable { .. }) => {}
                 Err(error) => return Err(error),
             }
             tokio::time::sleep(SETTLE_PAUSE).await;
         }
     }
+}
+
+/// Sends a transaction that does nothing. A development node that was killed finalises its last blocks only behind a new one, and
+/// seals a block only for a transaction; on any other chain finality moves by itself and this is not reached.
+async fn push_finality(connection: &Connection, signer: &Signer) -> Result<(), Failure> {
+    let at = connection.api.at_current_block().await?;
+    let nonce = connection.next_nonce(&signer.principal()).await?;
+    let params = DefaultExtrinsicParamsBuilder::new().nonce(nonce).mortal(MORTALITY_BLOCKS).build();
+    let payload = dynamic::transaction("System", "remark", (Vec::<u8>::new(),));
+    at.transactions().create_signed(&payload, signer, params).await?.submit().await?;
+    Ok(())
 }
 
 /// Whether the node's words mean that it will never take this transaction as it is.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parity_scale_codec::Encode;
 use pulsegate_ledger::embedded::{Action, CALL_BYTES_MAX, EmbeddedLedger, SignedCall};
-use pulsegate_ledger::{Clock, Contracts, Ledger, Signer, selector};
+use pulsegate_ledger::{Bundles, Clock, Contracts, Ledger, Signer, selector};
 use pulsegate_rules::Principal;
 use pulsegate_rules::registry::Role;
 
@@ -110,6 +110,30 @@ async fn block_time_never_goes_back() {
     assert_eq!(register().await, 2_000_000);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn chain_goes_on_after_replaced_trie_nodes_are_dropped_from_memory() {
+    /// More than the number of blocks after which they are dropped.
+    const BLOCKS: u64 = 1_100;
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = EmbeddedLedger::open(dir.path(), clock()).unwrap();
+    let world = World::install(Arc::new(ledger.clone()), Signer::dev("Alice")).await;
+    let begun = std::time::Instant::now();
+    let mut first = None;
+    for _ in 0..BLOCKS {
+        let account = world_account();
+        world.contracts.registry.register_participant(&account, Role::Researcher).await.unwrap();
+        first.get_or_insert(account.principal());
+    }
+    eprintln!("{BLOCKS} transactions, each durable, in {:?}", begun.elapsed());
+    let oldest = first.unwrap();
+    assert!(world.contracts.registry.participant(oldest).await.unwrap().is_some());
+    let (head, root) = (ledger.finalised().await.unwrap(), ledger.state_root());
+    assert_eq!(head.number, BLOCKS + 3);
+    drop((world, ledger));
+    let ledger = EmbeddedLedger::open(dir.path(), clock()).unwrap();
+    assert_eq!((ledger.finalised().await.unwrap(), ledger.state_root()), (head, root));
+}
+
 #[test]
 fn every_message_of_the_contracts_has_a_client_method() {
     let sources = ["registry", "consent", "records"].map(|name| {
@@ -117,6 +141,10 @@ fn every_message_of_the_contracts_has_a_client_method() {
         (name, std::fs::read_to_string(path).unwrap())
     });
     let bundles = crate::suite::bundles();
+    let built_in = Bundles::embedded().unwrap();
+    assert_eq!(bundles.registry.code_hash(), built_in.registry.code_hash());
+    assert_eq!(bundles.consent.code_hash(), built_in.consent.code_hash());
+    assert_eq!(bundles.records.code_hash(), built_in.records.code_hash());
     for ((name, source), bundle) in sources.iter().zip([&bundles.registry, &bundles.consent, &bundles.records]) {
         assert_eq!(bundle.name(), *name);
         for message in bundle.selectors().keys().filter(|message| *message != "new") {

@@ -49,7 +49,7 @@ async fn malformed_requests_are_answered_with_a_code() {
         let answer = http.post(format!("{url}/gateway/ledger/{path}")).body("nonsense").send().await.unwrap();
         assert_eq!(answer.status(), 400);
         let body: serde_json::Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
-        assert_eq!(body["code"], "MALFORMED_ANSWER");
+        assert_eq!(body["code"], "MALFORMED_REQUEST");
     }
     let body = vec![0; 2 * 1024 * 1024];
     let answer = http.post(format!("{url}/gateway/ledger/transaction")).body(body).send().await.unwrap();

@@ -9,12 +9,18 @@ use std::time::Duration;
 use pulsegate_ledger::node::NodeLedger;
 use pulsegate_ledger::{Ledger, Signer};
 use pulsegate_rules::registry::Role;
+use rand::{Rng, SeedableRng};
 
 use crate::suite::{World, run};
 
 const PROGRAM: &str = "substrate-contracts-node";
 /// A node may take half a minute to start on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(90);
+
+/// How often the node is killed.
+const KILLS: u32 = 4;
+/// A write takes a little longer than this, from dry run to finality.
+const WRITE_MS: u64 = 1_500;
 
 /// A running node; dropping it kills it.
 struct Node {
@@ -85,23 +91,35 @@ async fn killed_node_is_found_again_and_no_write_is_lost_or_doubled() {
         Arc::new(NodeLedger::connect(&format!("ws://127.0.0.1:{port}"), DEADLINE).await.unwrap());
     let world = World::install(Arc::clone(&ledger), Signer::dev("Alice")).await;
     let registry = world.contracts.registry.clone();
-    let (one, other) = (world.account().await, world.account().await);
+    let (one, mut other) = (world.account().await, world.account().await);
     registry.register_participant(&one, Role::Patient).await.unwrap();
 
-    // A write on its way when the node dies, and a read asked for while it is gone.
-    let write = tokio::spawn({
-        let (registry, other) = (registry.clone(), other.clone());
-        async move { registry.register_participant(&other, Role::Patient).await }
-    });
-    tokio::task::yield_now().await;
-    node.kill();
-    let read = tokio::spawn({
-        let (registry, one) = (registry.clone(), one.principal());
-        async move { registry.participant(one).await }
-    });
-    let _node = Node::start(dir.path(), port);
-    assert!(read.await.unwrap().unwrap().is_some());
-    write.await.unwrap().unwrap();
+    // Writes on their way when the node dies at a random moment of them, and a read asked for while it is gone.
+    let seed: u64 = rand::random();
+    eprintln!("seed {seed}");
+    let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
+    for round in 0..KILLS {
+        let delay = Duration::from_millis(rng.gen_range(0..WRITE_MS));
+        eprintln!("round {round}: killed after {delay:?}");
+        let writer = world.account().await;
+        let write = tokio::spawn({
+            let (registry, writer) = (registry.clone(), writer.clone());
+            async move { registry.register_participant(&writer, Role::Patient).await }
+        });
+        tokio::time::sleep(delay).await;
+        node.kill();
+        let read = tokio::spawn({
+            let (registry, one) = (registry.clone(), one.principal());
+            async move { registry.participant(one).await }
+        });
+        node = Node::start(dir.path(), port);
+        assert!(read.await.unwrap().unwrap().is_some());
+        let written = write.await.unwrap().unwrap();
+        let events = ledger.events(1, 1_000).await.unwrap();
+        let of_write: Vec<_> = events.iter().filter(|event| event.data == written.transaction.events[0].data).collect();
+        assert_eq!(of_write.len(), 1, "round {round}: the write happened once");
+        other = writer;
+    }
     let before = ledger.finalised().await.unwrap();
     let again = registry.register_participant(&other, Role::Patient).await.unwrap_err();
     assert_eq!(again.code(), "REGISTRY_ALREADY_EXISTS");
