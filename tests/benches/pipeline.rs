@@ -151,7 +151,10 @@ async fn pipeline(world: &World, requests: &[Vec<Vec<SignedReading>>]) -> Result
     }
     let progress = world.running.settle(SETTLED_WITHIN).await?;
     let elapsed_s = began.elapsed().as_secs_f64();
-    ensure!(progress.is_settled() && progress.records_anchored == total as u64, "not everything is anchored: {progress:?}");
+    ensure!(
+        progress.is_settled() && progress.records_anchored == total as u64,
+        "not everything is anchored: {progress:?}"
+    );
     Ok(total as f64 / elapsed_s)
 }
 
@@ -223,15 +226,23 @@ async fn main() -> Result<()> {
     let requests = world.requests(per_device)?;
     let bare = bare_verification(&requests)?;
     let through = pipeline(&world, &requests).await?;
-    let profile = std::env::current_exe().ok().and_then(|path| path.ancestors().nth(2).map(folder_of)).unwrap_or_default();
-    println!("\n{} readings of {DEVICES} devices, {REQUEST_READINGS} per request, profile {profile}", per_device * usize::from(DEVICES));
+    let profile =
+        std::env::current_exe().ok().and_then(|path| path.ancestors().nth(2).map(folder_of)).unwrap_or_default();
+    println!(
+        "\n{} readings of {DEVICES} devices, {REQUEST_READINGS} per request, profile {profile}",
+        per_device * usize::from(DEVICES)
+    );
     println!("  bare Ed25519 verification, one thread   {bare:>10.0} per second");
     println!("  the whole embedded pipeline             {through:>10.0} per second");
     println!("  ratio                                   {:>10.3}", through / bare);
     println!("\nchain weight of anchoring, per reading");
-    println!("  {:>10}  {:>16}  {:>14}  {:>22}", "batch size", "ref time (ns)", "proof (bytes)", "readings per chain-s");
+    println!(
+        "  {:>10}  {:>16}  {:>14}  {:>22}",
+        "batch size", "ref time (ns)", "proof (bytes)", "readings per chain-s"
+    );
     for (count, weight) in anchor_weights(&world).await? {
-        let (ref_time_ps, proof_bytes) = (weight.ref_time_ps as f64 / f64::from(count), weight.proof_bytes as f64 / f64::from(count));
+        let (ref_time_ps, proof_bytes) =
+            (weight.ref_time_ps as f64 / f64::from(count), weight.proof_bytes as f64 / f64::from(count));
         println!("  {count:>10}  {:>16.0}  {proof_bytes:>14.0}  {:>22.0}", ref_time_ps / 1e3, PS_PER_S / ref_time_ps);
     }
     world.running.shutdown().await;

@@ -55,15 +55,18 @@ impl Device {
     /// When the command fails or its key file cannot be read.
     #[must_use]
     pub fn added(installation: &Installation, patient: &Person, categories: &[&str]) -> Self {
-        let file = installation.folder().join("device.json");
+        let file = installation.folder().join("device.key");
         let file_name = file.to_str().expect("scenarios use plain file names");
         let mut arguments = vec!["device", "add", "--key-file", file_name];
         arguments.extend(categories.iter().flat_map(|category| ["--category", category]));
         patient.does(&arguments);
-        let file: Json = serde_json::from_slice(&std::fs::read(&file).expect("the key file is written")).expect("the key file is JSON");
-        let seed = file["seed"].as_str().and_then(|text| text.parse::<Principal>().ok()).expect("the key file holds the seed as hex");
+        let seed = std::fs::read_to_string(&file).expect("the key file is written");
+        let seed: [u8; 32] = hex::decode(seed.trim())
+            .ok()
+            .and_then(|seed| seed.try_into().ok())
+            .expect("the key file holds a seed as hex");
         Self {
-            key: DeviceKey::from_seed(&seed.0),
+            key: DeviceKey::from_seed(&seed),
             patient: patient.account(),
             audience: installation.audience(),
             url: installation.url(),
@@ -110,8 +113,15 @@ impl Device {
     /// Records ten seconds of an ECG lead.
     pub fn measure_ecg(&mut self) {
         let samples = (0..3_600).map(|index| if index % 300 < 6 { 900 } else { 20 }).collect();
-        let sampled =
-            SampledData { origin: 0.0, factor: 0.001, period_ns: ECG_PERIOD_NS, lower: -2_048, upper: 2_047, unit: Unit::Millivolt, samples };
+        let sampled = SampledData {
+            origin: 0.0,
+            factor: 0.001,
+            period_ns: ECG_PERIOD_NS,
+            lower: -2_048,
+            upper: 2_047,
+            unit: Unit::Millivolt,
+            samples,
+        };
         self.take(now_ms() - 10_000, LoincCode::EcgLeadTwo, Value::Sampled(sampled));
     }
 
@@ -143,7 +153,11 @@ impl Device {
         while !self.queue.is_empty() {
             ticks.tick().await;
             let sent = self.send_some().await;
-            assert!(began.elapsed() < ACKNOWLEDGED_WITHIN, "{} readings are not acknowledged; the last answer was {sent:?}", self.queue.len());
+            assert!(
+                began.elapsed() < ACKNOWLEDGED_WITHIN,
+                "{} readings are not acknowledged; the last answer was {sent:?}",
+                self.queue.len()
+            );
         }
     }
 
@@ -177,7 +191,8 @@ impl Device {
 
     /// Sends one request of queued readings and takes note of what was acknowledged; how many that was.
     async fn send_some(&mut self) -> Result<usize, String> {
-        let readings: Vec<Cbor> = self.queue.iter().take(REQUEST_READINGS_MAX).map(|signed| Cbor::Bytes(signed.bytes().to_vec())).collect();
+        let readings: Vec<Cbor> =
+            self.queue.iter().take(REQUEST_READINGS_MAX).map(|signed| Cbor::Bytes(signed.bytes().to_vec())).collect();
         if readings.is_empty() {
             return Ok(0);
         }
@@ -212,5 +227,8 @@ impl Device {
 /// Whether a rejection asks the device to come back.
 fn is_transient(outcome: &Json) -> bool {
     let code = outcome["code"].as_str().unwrap_or_default();
-    code.ends_with("_UNAVAILABLE") || outcome.get("retry_after_s").is_some() || code.contains("BACKLOG") || code.contains("FULL")
+    code.ends_with("_UNAVAILABLE")
+        || outcome.get("retry_after_s").is_some()
+        || code.contains("BACKLOG")
+        || code.contains("FULL")
 }

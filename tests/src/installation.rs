@@ -71,7 +71,8 @@ impl Installation {
         let (node, kubo) = (Node::start(folder.path()).await, Kubo::start(folder.path()).await);
         let ledger = NodeLedger::connect(&node.url(), DEADLINE).await.expect("the node takes a connection");
         let bundles = Bundles::from_dir(&repository().join("contracts/artifacts")).expect("the bundles are committed");
-        let deployment = Deployment::install(&ledger, &Signer::dev("Alice"), &bundles).await.expect("the contracts are installed");
+        let deployment =
+            Deployment::install(&ledger, &Signer::dev("Alice"), &bundles).await.expect("the contracts are installed");
         deployment.save(&folder.path().join("deployment.json")).expect("the deployment is written");
         let adapters = format!(
             "[ledger]\nadapter = \"node\"\nurl = \"{}\"\ndeadline_ms = 60000\n\n[blocks]\nadapter = \"kubo\"\napi_url = \"{}\"\n",
@@ -79,7 +80,8 @@ impl Installation {
             kubo.url()
         );
         let port = free_port();
-        let mut installation = Self::prepared(Parts::Real { node, kubo }, folder, port, &configuration(port, &adapters));
+        let mut installation =
+            Self::prepared(Parts::Real { node, kubo }, folder, port, &configuration(port, &adapters));
         let operator = installation.person("operator");
         operator.does(&["oracle", "create"]);
         operator.does(&["oracle", "admit", "--admin", "dev:alice"]);
@@ -233,7 +235,8 @@ impl Installation {
 
     /// The contracts, as anybody reaches them.
     pub async fn contracts(&self) -> Contracts {
-        let deployment = Deployment::load(&self.folder.path().join("deployment.json")).expect("the deployment is written");
+        let deployment =
+            Deployment::load(&self.folder.path().join("deployment.json")).expect("the deployment is written");
         Contracts::open(self.ledger().await, deployment).await.expect("the contracts are on this chain")
     }
 
@@ -243,7 +246,8 @@ impl Installation {
     /// When the deployment is not written yet.
     #[must_use]
     pub fn audience(&self) -> [u8; 32] {
-        let deployment = Deployment::load(&self.folder.path().join("deployment.json")).expect("the deployment is written");
+        let deployment =
+            Deployment::load(&self.folder.path().join("deployment.json")).expect("the deployment is written");
         pulsegate_reading::audience(&deployment.genesis, &deployment.records)
     }
 }

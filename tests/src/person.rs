@@ -54,7 +54,10 @@ impl Person {
     /// When there is no keystore yet.
     #[must_use]
     pub fn account(&self) -> Principal {
-        self.does(&["whoami"]).json["account"].as_str().and_then(|text| text.parse().ok()).expect("whoami names the account")
+        self.does(&["whoami"]).json["account"]
+            .as_str()
+            .and_then(|text| text.parse().ok())
+            .expect("whoami names the account")
     }
 
     /// Runs a command with `--json` and lets it end as it will.

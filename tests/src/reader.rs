@@ -44,7 +44,8 @@ impl Reader {
     pub async fn registered(installation: &Installation, contracts: &Contracts, seed: u8) -> Self {
         let account = Signer::from_seed(&[seed; 32]);
         if !installation.is_embedded() {
-            let endowed = installation.ledger().await.endow(&Signer::dev("Alice"), &account.principal(), ENDOWMENT).await;
+            let endowed =
+                installation.ledger().await.endow(&Signer::dev("Alice"), &account.principal(), ENDOWMENT).await;
             endowed.expect("the development account is rich");
         }
         let decryption = DecryptionKey::x25519_from_seed(&[seed; 32]);
@@ -53,7 +54,10 @@ impl Reader {
         registry.register_participant(&account, Role::Practitioner).await.expect("anybody may register");
         let (encryption_key, signing_key) = (decryption.public_key(), signing.public_key());
         for (key_use, key) in [(KeyUse::Encryption, encryption_key), (KeyUse::Signing, signing_key)] {
-            registry.set_key(&account, key_use, &key.expect("an elliptic key has a public form")).await.expect("a participant may set a key");
+            registry
+                .set_key(&account, key_use, &key.expect("an elliptic key has a public form"))
+                .await
+                .expect("a participant may set a key");
         }
         let (url, audience) = (installation.url(), installation.audience());
         Self { account, decryption, signing, url, audience }
@@ -67,7 +71,13 @@ impl Reader {
 
     /// An honest request for treatment, to be changed at will before it is signed.
     #[must_use]
-    pub fn request(&self, patient: Principal, category: Category, generation: Generation, epochs: Vec<Epoch>) -> ReleaseRequest {
+    pub fn request(
+        &self,
+        patient: Principal,
+        category: Category,
+        generation: Generation,
+        epochs: Vec<Epoch>,
+    ) -> ReleaseRequest {
         let mut nonce = [0; 16];
         rand::thread_rng().fill_bytes(&mut nonce);
         ReleaseRequest {
@@ -89,7 +99,13 @@ impl Reader {
     /// When the oracle does not answer, or answers something that is no release answer with status 200.
     pub async fn send(&self, body: Vec<u8>) -> Reply {
         let url = format!("{}/v1/release", self.url);
-        let sent = http().post(url).header("content-type", "application/cbor").body(body).send().await.expect("the oracle answers");
+        let sent = http()
+            .post(url)
+            .header("content-type", "application/cbor")
+            .body(body)
+            .send()
+            .await
+            .expect("the oracle answers");
         let status = sent.status().as_u16();
         let bytes = sent.bytes().await.expect("the answer arrives");
         if status == 200 {

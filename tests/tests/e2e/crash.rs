@@ -35,7 +35,11 @@ async fn nothing_is_lost_or_doubled(installation: &Installation, device: &Device
     let doubled: Vec<usize> = times.values().copied().filter(|count| *count != 1).collect();
     assert!(doubled.is_empty(), "{} readings are anchored more than once", doubled.len());
     // What was sent is acknowledged in the end, because the device sends again until it is.
-    assert_eq!(times.len(), device.acknowledged().len(), "readings were anchored that the device never got acknowledged");
+    assert_eq!(
+        times.len(),
+        device.acknowledged().len(),
+        "readings were anchored that the device never got acknowledged"
+    );
 }
 
 /// The program's own check agrees, and the patient reads the content of every record.
@@ -78,14 +82,42 @@ async fn release_cut_off_around_its_receipt_leaves_no_share_without_a_receipt() 
     device.send_all().await;
     nothing_is_lost_or_doubled(&installation, &device).await;
     let reader = practitioner.account().to_string();
-    patient.does(&["grant", "--to", &reader, "--category", "vital-signs", "--purpose", "TREAT", "--from", "-3h", "--until", "+1h"]);
+    patient.does(&[
+        "grant",
+        "--to",
+        &reader,
+        "--category",
+        "vital-signs",
+        "--purpose",
+        "TREAT",
+        "--from",
+        "-3h",
+        "--until",
+        "+1h",
+    ]);
     let account = patient.account().to_string();
-    let open = ["open", "--patient", &account, "--category", "vital-signs", "--purpose", "TREAT", "--from", "-2h", "--until", "+1h"];
+    let open = [
+        "open",
+        "--patient",
+        &account,
+        "--category",
+        "vital-signs",
+        "--purpose",
+        "TREAT",
+        "--from",
+        "-2h",
+        "--until",
+        "+1h",
+    ];
     for (point, receipts) in [(fault::RELEASE_BEFORE_RECEIPT, 0), (fault::RELEASE_AFTER_RECEIPT, 1)] {
         installation.start_to_crash_at(point);
         installation.ready().await;
         let cut_off = practitioner.tries(&open);
-        assert_ne!(cut_off.code, 0, "{point}: the oracle was to end before its answer, but the reader got {}", cut_off.json);
+        assert_ne!(
+            cut_off.code, 0,
+            "{point}: the oracle was to end before its answer, but the reader got {}",
+            cut_off.json
+        );
         installation.ended(point).await;
         installation.start().await;
         eventually("the receipts are anchored", ANCHORED_WITHIN, || async {
@@ -124,17 +156,22 @@ async fn oracle_contracts_node_and_kubo_killed_at_random_moments_lose_and_repeat
     let mut installation = Installation::real().await;
     let patient = installation.enrol("patient", "patient");
     let mut device = Device::added(&installation, &patient, &["vital-signs"]);
-    for (round, victim) in ["oracle", "node", "kubo", "node and oracle", "kubo and oracle", "all"].into_iter().enumerate() {
+    for (round, victim) in
+        ["oracle", "node", "kubo", "node and oracle", "kubo and oracle", "all"].into_iter().enumerate()
+    {
         let life = Duration::from_millis(random.gen_range(1..=LIFE_MS_MAX));
         let cut = tokio::time::timeout(life, device.stream()).await;
         println!("round {round}: {victim} cut after {life:?}, {} acknowledged so far", device.acknowledged().len());
         assert!(cut.is_err(), "a stream goes on until it is cut");
-        let (with_node, with_kubo) = (victim.contains("node") || victim == "all", victim.contains("kubo") || victim == "all");
+        let (with_node, with_kubo) =
+            (victim.contains("node") || victim == "all", victim.contains("kubo") || victim == "all");
         let with_oracle = victim.contains("oracle") || victim == "all";
         if with_oracle {
             installation.kill();
         }
-        let Parts::Real { node, kubo } = &mut installation.parts else { unreachable!("this installation is on real parts") };
+        let Parts::Real { node, kubo } = &mut installation.parts else {
+            unreachable!("this installation is on real parts")
+        };
         if with_node {
             node.kill();
         }
@@ -145,7 +182,9 @@ async fn oracle_contracts_node_and_kubo_killed_at_random_moments_lose_and_repeat
             // The oracle lives on without the part: what it acknowledges now must be anchored when the part is back.
             let _cut = tokio::time::timeout(Duration::from_millis(LIFE_MS_MAX), device.stream()).await;
         }
-        let Parts::Real { node, kubo } = &mut installation.parts else { unreachable!("this installation is on real parts") };
+        let Parts::Real { node, kubo } = &mut installation.parts else {
+            unreachable!("this installation is on real parts")
+        };
         if with_node {
             node.restart().await;
         }

@@ -7,7 +7,8 @@ use std::process::Command;
 use pulsegate_tests::parts::{pulsegate, repository};
 
 /// Folders at the root of the repository: a text in backticks that begins with one of them is a path.
-const ROOTS: &[&str] = &["cli/", "compat/", "contracts/", "device-agent/", "docs/", "ipfs/", "oracle/", "scripts/", "tests/"];
+const ROOTS: &[&str] =
+    &["cli/", "compat/", "contracts/", "device-agent/", "docs/", "ipfs/", "oracle/", "scripts/", "tests/"];
 /// Longest `ARCHITECTURE.md`, lines.
 const ARCHITECTURE_LINES_MAX: usize = 200;
 
@@ -30,12 +31,20 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 fn readme_commands() -> Vec<String> {
     let text = std::fs::read_to_string(repository().join("README.md")).expect("there is a README");
     let blocks = text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default().to_owned());
-    blocks.flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>()).filter(|line| !line.trim().is_empty()).collect()
+    blocks
+        .flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>())
+        .filter(|line| !line.trim().is_empty())
+        .collect()
 }
 
 fn help_of(program: &Path, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).arg("--help").output().expect("the program runs");
-    assert!(output.status.success(), "{} {arguments:?} --help: {}", program.display(), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{} {arguments:?} --help: {}",
+        program.display(),
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 

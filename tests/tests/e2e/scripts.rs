@@ -59,7 +59,8 @@ async fn patients_day_by_script_on_real_parts() {
     let at = |name: &str| folder.path().join(name);
     let text = |path: &Path| path.to_str().unwrap().to_owned();
     let (node_pid, kubo_pid) = (at("node.pid"), at("kubo.pid"));
-    let node_arguments = ["--base-path", &text(&at("node")), "--port", &rpc.to_string(), "--pid-file", &text(&node_pid)];
+    let node_arguments =
+        ["--base-path", &text(&at("node")), "--port", &rpc.to_string(), "--pid-file", &text(&node_pid)];
     let node = started("scripts/node.sh", "node.sh", &node_arguments, &at("node.log")).await;
     let kubo_arguments = [
         "--offline",
@@ -86,16 +87,40 @@ async fn patients_day_by_script_on_real_parts() {
     script(&operator, &installation, "deploy.sh", &["--url", &node_url, "--output", &deployment, "--config", &config]);
     installation.start().await;
 
-    let (patient, practitioner) = (installation.enrol("patient", "patient"), installation.enrol("practitioner", "practitioner"));
+    let (patient, practitioner) =
+        (installation.enrol("patient", "patient"), installation.enrol("practitioner", "practitioner"));
     let mut device = Device::added(&installation, &patient, &["vital-signs"]);
     device.measure(3);
     device.send_all().await;
-    let grant = ["--to", practitioner.keystore(), "--from", "-2h", "--until", "+1h", "--read", "vital-signs", "--for", "treatment"];
+    let grant = [
+        "--to",
+        practitioner.keystore(),
+        "--from",
+        "-2h",
+        "--until",
+        "+1h",
+        "--read",
+        "vital-signs",
+        "--for",
+        "treatment",
+    ];
     script(&patient, &installation, "grant-consent.sh", &grant);
     let listed = script(&patient, &installation, "list-grants.sh", &["--standing", "--json"]);
     assert_eq!(grants_in(&listed), 1, "{listed}");
     let account = patient.account().to_string();
-    let open = ["open", "--patient", &account, "--category", "vital-signs", "--purpose", "TREAT", "--from", "-2h", "--until", "+1h"];
+    let open = [
+        "open",
+        "--patient",
+        &account,
+        "--category",
+        "vital-signs",
+        "--purpose",
+        "TREAT",
+        "--from",
+        "-2h",
+        "--until",
+        "+1h",
+    ];
     eventually("the practitioner reads what was granted", READY_WITHIN, || async {
         let opened = practitioner.tries(&open);
         let count = opened.json["readings"].as_array().map_or(0, Vec::len);
@@ -130,8 +155,15 @@ fn scripts_say_what_is_missing_and_where_to_get_it() {
         }
     }
     for (script, missing) in [("node.sh", "substrate-contracts-node"), ("ipfs.sh", "Kubo"), ("deploy.sh", "cargo")] {
-        let output = Command::new("bash").arg(repository().join("scripts").join(script)).env("PATH", folder.path()).output().unwrap();
+        let output = Command::new("bash")
+            .arg(repository().join("scripts").join(script))
+            .env("PATH", folder.path())
+            .output()
+            .unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success() && errors.contains(missing) && errors.contains("https://"), "{script}: {errors}");
+        assert!(
+            !output.status.success() && errors.contains(missing) && errors.contains("https://"),
+            "{script}: {errors}"
+        );
     }
 }

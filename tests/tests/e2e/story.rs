@@ -35,7 +35,11 @@ impl Wish<'_> {
         eventually("the reader opens what is granted", ANCHORED_WITHIN, || async {
             let answer = reader.tries(&self.arguments());
             let readings = answer.json["readings"].as_array().cloned().unwrap_or_default();
-            if readings.len() == expected { Ok(readings) } else { Err(format!("{} readings; {} {}", readings.len(), answer.json, answer.errors)) }
+            if readings.len() == expected {
+                Ok(readings)
+            } else {
+                Err(format!("{} readings; {} {}", readings.len(), answer.json, answer.errors))
+            }
         })
         .await
     }
@@ -44,13 +48,19 @@ impl Wish<'_> {
     fn is_refused(&self, reader: &Person, reason: &str) {
         let answer = reader.tries(&self.arguments());
         assert_eq!(answer.code, EXIT_REFUSED, "{reason}: {} {}", answer.json, answer.errors);
-        assert!(format!("{}{}", answer.json, answer.errors).contains(reason), "{reason}: {} {}", answer.json, answer.errors);
+        assert!(
+            format!("{}{}", answer.json, answer.errors).contains(reason),
+            "{reason}: {} {}",
+            answer.json,
+            answer.errors
+        );
     }
 }
 
 async fn the_whole_story(installation: &Installation) {
     let patient = installation.enrol("patient", "patient");
-    let (practitioner, insurer) = (installation.enrol("practitioner", "practitioner"), installation.enrol("insurer", "insurer"));
+    let (practitioner, insurer) =
+        (installation.enrol("practitioner", "practitioner"), installation.enrol("insurer", "insurer"));
     let mut device = Device::added(installation, &patient, &["vital-signs", "ecg"]);
     let account = patient.account().to_string();
 
@@ -65,7 +75,19 @@ async fn the_whole_story(installation: &Installation) {
     let treatment = Wish { patient: &account, category: "vital-signs", purpose: "TREAT", from: "-8h", until: "+1h" };
     treatment.is_refused(&practitioner, "NO_GRANT");
     let to = practitioner.account().to_string();
-    let granted = patient.does(&["grant", "--to", &to, "--category", "vital-signs", "--purpose", "TREAT", "--from", "-3h", "--until", "+1h"]);
+    let granted = patient.does(&[
+        "grant",
+        "--to",
+        &to,
+        "--category",
+        "vital-signs",
+        "--purpose",
+        "TREAT",
+        "--from",
+        "-3h",
+        "--until",
+        "+1h",
+    ]);
     let grant = granted.json["grant"].as_u64().expect("a grant has a number").to_string();
 
     let inside = Wish { from: "-3h", ..treatment };
@@ -80,14 +102,39 @@ async fn the_whole_story(installation: &Installation) {
     the_other_category_is_refused(&mut device, &patient, &practitioner, &inside).await;
 
     // A denial wins over the permit, and taking the denial back restores it.
-    let denied = patient.does(&["grant", "--deny", "--to", &to, "--category", "vital-signs", "--purpose", "TREAT", "--from", "-3h", "--until", "+1h"]);
+    let denied = patient.does(&[
+        "grant",
+        "--deny",
+        "--to",
+        &to,
+        "--category",
+        "vital-signs",
+        "--purpose",
+        "TREAT",
+        "--from",
+        "-3h",
+        "--until",
+        "+1h",
+    ]);
     inside.is_refused(&practitioner, "DENIED_BY_PATIENT");
     patient.does(&["revoke", &denied.json["grant"].to_string()]);
     inside.opens(&practitioner, 3).await;
 
     // The insurer keeps a grant over the rotation, the practitioner loses theirs.
     let insurer_account = insurer.account().to_string();
-    patient.does(&["grant", "--to", &insurer_account, "--category", "vital-signs", "--purpose", "HPAYMT", "--from", "-3h", "--until", "+1h"]);
+    patient.does(&[
+        "grant",
+        "--to",
+        &insurer_account,
+        "--category",
+        "vital-signs",
+        "--purpose",
+        "HPAYMT",
+        "--from",
+        "-3h",
+        "--until",
+        "+1h",
+    ]);
     let revoked = patient.does(&["revoke", &grant]);
     assert!(!revoked.json["released"].as_array().expect("the revocation lists what was released").is_empty());
     inside.is_refused(&practitioner, "REVOKED");
@@ -101,7 +148,17 @@ async fn the_whole_story(installation: &Installation) {
     receipts_tell_everything(&patient, &to).await;
     let grants = patient.does(&["grants"]).json;
     assert!(grants.to_string().contains(&to), "{grants}");
-    let explained = practitioner.does(&["explain", "--patient", &account, "--reader", &to, "--category", "vital-signs", "--purpose", "TREAT"]);
+    let explained = practitioner.does(&[
+        "explain",
+        "--patient",
+        &account,
+        "--reader",
+        &to,
+        "--category",
+        "vital-signs",
+        "--purpose",
+        "TREAT",
+    ]);
     assert!(explained.json.to_string().contains("revoked"), "{}", explained.json);
     // Three readings more than the device's own count: the ECG one and the two after the rotation.
     verified(&patient, 8).await;
@@ -128,7 +185,8 @@ async fn verified(patient: &Person, records: u64) {
 
 /// Every release and every refusal has a receipt, readable by the patient, with the reader and the reason.
 async fn receipts_tell_everything(patient: &Person, reader: &str) {
-    let wanted = ["NO_GRANT", "OUTSIDE_WINDOW", "PURPOSE_NOT_COVERED", "CATEGORY_NOT_COVERED", "DENIED_BY_PATIENT", "REVOKED"];
+    let wanted =
+        ["NO_GRANT", "OUTSIDE_WINDOW", "PURPOSE_NOT_COVERED", "CATEGORY_NOT_COVERED", "DENIED_BY_PATIENT", "REVOKED"];
     eventually("the receipts are anchored", ANCHORED_WITHIN, || async {
         let answer = patient.tries(&["receipts"]);
         let of_reader: Vec<Value> = answer.json["receipts"]
@@ -141,7 +199,11 @@ async fn receipts_tell_everything(patient: &Person, reader: &str) {
         let text = json!(of_reader).to_string();
         let missing: Vec<&str> = wanted.into_iter().filter(|reason| !text.contains(reason)).collect();
         let released = of_reader.iter().any(|receipt| !receipt["released"].as_array().is_none_or(Vec::is_empty));
-        if missing.is_empty() && released && answer.code == 0 { Ok(()) } else { Err(format!("missing {missing:?}; {}", answer.errors)) }
+        if missing.is_empty() && released && answer.code == 0 {
+            Ok(())
+        } else {
+            Err(format!("missing {missing:?}; {}", answer.errors))
+        }
     })
     .await;
 }
