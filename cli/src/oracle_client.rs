@@ -1,0 +1,94 @@
+//! The oracle's HTTP interface, as a reader and an operator use it.
+//!
+//! Guarantees: every request ends by its deadline, answers are limited in size, and a refusal comes back with the oracle's
+//! own code and advice. Must not: hold a key.
+
+use std::path::Path;
+use std::time::Duration;
+
+use pulsegate_oracle::http::DeviceHeadAnswer;
+use pulsegate_rules::DeviceId;
+use serde::Deserialize;
+
+use crate::failure::{Failure, Outcome};
+
+/// How long the oracle may take over one request.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Longest answer that is read, bytes: shares of a full request to an RSA key fit many times.
+const ANSWER_BYTES_MAX: usize = 1_024 * 1_024;
+
+/// A client of one oracle.
+#[derive(Clone, Debug)]
+pub(crate) struct OracleClient {
+    http: reqwest::Client,
+    url: String,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    code: String,
+    message: String,
+    #[serde(default)]
+    next: Option<String>,
+}
+
+impl OracleClient {
+    /// A client of the oracle at a base URL.
+    pub(crate) fn new(url: &str, certificate_authority: Option<&Path>) -> Outcome<Self> {
+        let mut builder = reqwest::Client::builder().timeout(DEADLINE);
+        if let Some(path) = certificate_authority {
+            let wrong = |why: String| {
+                Failure::new("CERTIFICATE_UNREADABLE", format!("cannot use the certificate {}: {why}", path.display()))
+                    .next("set `oracle.certificate_authority` to a PEM file")
+            };
+            let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+            builder = builder
+                .add_root_certificate(reqwest::Certificate::from_pem(&pem).map_err(|error| wrong(error.to_string()))?);
+        }
+        let http = builder.build().map_err(|error| Failure::new("ORACLE_UNAVAILABLE", error.to_string()))?;
+        Ok(Self { http, url: url.trim_end_matches('/').to_owned() })
+    }
+
+    /// Where a device stands.
+    pub(crate) async fn device(&self, device: &DeviceId) -> Outcome<DeviceHeadAnswer> {
+        self.json(self.http.get(format!("{}/v1/devices/{device}", self.url))).await
+    }
+
+    /// Sends a signed release request; returns the answer's bytes.
+    pub(crate) async fn release(&self, body: Vec<u8>) -> Outcome<Vec<u8>> {
+        let request = self.http.post(format!("{}/v1/release", self.url)).header("content-type", "application/cbor");
+        self.answer(request.body(body)).await
+    }
+
+    async fn json<T: for<'de> Deserialize<'de>>(&self, request: reqwest::RequestBuilder) -> Outcome<T> {
+        let body = self.answer(request).await?;
+        serde_json::from_slice(&body).map_err(|error| {
+            Failure::new("ORACLE_ANSWER_MALFORMED", format!("the oracle's answer does not decode: {error}"))
+                .next("check `oracle.url`, and that oracle and program are of the same version")
+        })
+    }
+
+    async fn answer(&self, request: reqwest::RequestBuilder) -> Outcome<Vec<u8>> {
+        let lost = |error: reqwest::Error| {
+            Failure::new("ORACLE_UNAVAILABLE", format!("the oracle at {} does not answer: {error}", self.url))
+                .next("check that `pulsegate up` runs and that `oracle.url` is right, then try again")
+        };
+        let mut response = request.send().await.map_err(lost)?;
+        let status = response.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(lost)? {
+            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+                return Err(Failure::new("ORACLE_ANSWER_MALFORMED", "the oracle's answer is too long"));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if status.is_success() {
+            return Ok(body);
+        }
+        Err(match serde_json::from_slice::<Refusal>(&body) {
+            Ok(refusal) => Failure { next: refusal.next, ..Failure::new(refusal.code, refusal.message) },
+            Err(_) => Failure::new("ORACLE_UNAVAILABLE", format!("the oracle at {} answered {status}", self.url))
+                .next("check `oracle.url`"),
+        })
+    }
+}

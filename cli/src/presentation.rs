@@ -1,0 +1,162 @@
+//! Opened readings as people and other programs take them: words, CSV, JSON, a FHIR R4 Bundle.
+//!
+//! Must not: round or convert a value; what the device signed is what is shown.
+
+use pulsegate_detector::{Risk, TrafficClass, Verdict};
+use pulsegate_reading::{Reading, Value};
+use serde_json::{Value as Json, json};
+
+use crate::actions::opening::OpenedReading;
+use crate::moment;
+
+/// What was measured, in LOINC's words.
+pub(crate) fn name(reading: &Reading) -> &'static str {
+    reading.code.display()
+}
+
+/// The value with its unit, in one line.
+pub(crate) fn value(reading: &Reading) -> String {
+    match &reading.value {
+        Value::Quantity(quantity) => format!("{} {}", quantity.value, quantity.unit.ucum()),
+        Value::Components(components) => {
+            let numbers: Vec<String> =
+                components.iter().map(|component| component.quantity.value.to_string()).collect();
+            let unit = components.first().map_or("", |component| component.quantity.unit.ucum());
+            format!("{} {unit}", numbers.join("/"))
+        }
+        Value::Sampled(sampled) => {
+            #[expect(clippy::cast_precision_loss, reason = "periods and counts are far below 2^53")]
+            let seconds = sampled.period_ns as f64 * sampled.samples.len() as f64 / 1e9;
+            format!("{} samples over {seconds:.1} s, {}", sampled.samples.len(), sampled.unit.ucum())
+        }
+        Value::Coded(level) => level.display().to_owned(),
+    }
+}
+
+/// What the detectors said, in a few words.
+pub(crate) fn verdict(verdict: &Verdict) -> String {
+    let mut words = Vec::new();
+    if let Some(finding) = verdict.physiology.finding() {
+        words.push(match &finding.news2 {
+            Some(score) => format!("NEWS2 {} {}{}", score.aggregate, risk(score.risk), missing(score.missing.len())),
+            None => format!("{:?}", finding.class).to_lowercase(),
+        });
+    }
+    if verdict.traffic.finding().is_some_and(|finding| finding.class == TrafficClass::Compromised) {
+        words.push("device suspect".to_owned());
+    }
+    if verdict.late {
+        words.push("late".to_owned());
+    }
+    if words.is_empty() { "-".to_owned() } else { words.join("; ") }
+}
+
+const fn risk(risk: Risk) -> &'static str {
+    match risk {
+        Risk::Low => "low",
+        Risk::LowMedium => "low to medium",
+        Risk::Medium => "medium",
+        Risk::High => "HIGH",
+    }
+}
+
+fn missing(count: usize) -> String {
+    if count == 0 { String::new() } else { format!(", {count} of 7 missing") }
+}
+
+/// A reading with all that is known of it.
+pub(crate) fn json(opened: &OpenedReading) -> Json {
+    let leaf = &opened.found.leaf;
+    json!({
+        "observation": opened.reading.to_fhir(),
+        "measured_at_ms": opened.reading.measured_at_ms,
+        "received_at_ms": opened.payload.received_at_ms,
+        "loinc": opened.reading.code,
+        "value": value(&opened.reading),
+        "verdict": opened.payload.verdict,
+        "device": leaf.device,
+        "sequence": leaf.sequence,
+        "generation": leaf.generation,
+        "record": leaf.record.to_string(),
+        "oracle": opened.found.oracle,
+        "batch": opened.found.batch,
+        "anchored_at_ms": opened.found.anchored_at_ms,
+    })
+}
+
+/// CSV (RFC 4180): one row per number; a waveform is one row, its samples separated by spaces.
+pub(crate) fn csv(readings: &[OpenedReading]) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let headings = [
+        "measured_at",
+        "device",
+        "sequence",
+        "loinc",
+        "name",
+        "value",
+        "unit",
+        "period_ns",
+        "origin",
+        "factor",
+        "assessment",
+        "record",
+        "batch",
+    ];
+    let mut write =
+        |row: &[String]| writer.write_record(row).expect("writing to memory does not fail and rows are equally long");
+    write(&headings.map(str::to_owned));
+    for opened in readings {
+        for (code, value, unit, sampling) in numbers(&opened.reading) {
+            let [period_ns, origin, factor] = sampling;
+            write(&[
+                moment::format_ms(opened.reading.measured_at_ms),
+                opened.found.leaf.device.to_string(),
+                opened.found.leaf.sequence.to_string(),
+                code.as_str().to_owned(),
+                code.display().to_owned(),
+                value,
+                unit.to_owned(),
+                period_ns,
+                origin,
+                factor,
+                verdict(&opened.payload.verdict),
+                opened.found.leaf.record.to_string(),
+                opened.found.batch.to_string(),
+            ]);
+        }
+    }
+    let bytes = writer.into_inner().expect("writing to memory does not fail");
+    String::from_utf8(bytes).expect("every cell is text")
+}
+
+type Number = (pulsegate_reading::LoincCode, String, &'static str, [String; 3]);
+
+fn numbers(reading: &Reading) -> Vec<Number> {
+    let plain = || [String::new(), String::new(), String::new()];
+    match &reading.value {
+        Value::Quantity(quantity) => vec![(reading.code, quantity.value.to_string(), quantity.unit.ucum(), plain())],
+        Value::Components(components) => components
+            .iter()
+            .map(|component| {
+                (component.code, component.quantity.value.to_string(), component.quantity.unit.ucum(), plain())
+            })
+            .collect(),
+        Value::Sampled(sampled) => {
+            let samples: Vec<String> = sampled.samples.iter().map(ToString::to_string).collect();
+            let sampling = [sampled.period_ns.to_string(), sampled.origin.to_string(), sampled.factor.to_string()];
+            vec![(reading.code, samples.join(" "), sampled.unit.ucum(), sampling)]
+        }
+        Value::Coded(level) => vec![(reading.code, level.snomed().to_owned(), "", plain())],
+    }
+}
+
+/// A FHIR R4 Bundle (type `collection`) of the readings' Observations.
+pub(crate) fn bundle(readings: &[OpenedReading]) -> Json {
+    let entries: Vec<Json> = readings.iter().map(|opened| json!({ "resource": opened.reading.to_fhir() })).collect();
+    let mut bundle = json!({ "resourceType": "Bundle", "type": "collection" });
+    // FHIR forbids empty lists.
+    if !entries.is_empty() {
+        bundle["entry"] = Json::Array(entries);
+    }
+    bundle
+}

@@ -1,0 +1,62 @@
+//! The demo as a stranger runs it: once on a new folder, and again on what it left.
+#![expect(missing_docs, unreachable_pub, reason = "a test")]
+
+mod support;
+
+use serde_json::Value;
+use support::{json, pulsegate, texts};
+
+fn fact<'a>(demo: &'a Value, name: &str) -> &'a Value {
+    let chapters = demo["chapters"].as_array().unwrap();
+    chapters
+        .iter()
+        .map(|chapter| &chapter["facts"][name])
+        .find(|fact| !fact.is_null())
+        .unwrap_or_else(|| panic!("no fact {name}"))
+}
+
+#[test]
+fn the_demo_runs_and_a_second_run_goes_on_where_it_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["demo", "--data-dir", "demo", "--hours", "2", "--speed-up", "100000", "--seed", "7"];
+    let first = json(folder.path(), &arguments);
+    assert_eq!(first["ok"], true);
+    assert_eq!(fact(&first, "run"), 1);
+    let records = fact(&first, "report")["records"].as_u64().unwrap();
+    assert!(records > 100, "{records} records");
+
+    let second = json(folder.path(), &arguments);
+    assert_eq!(fact(&second, "run"), 2);
+    assert_eq!(fact(&second, "deployment"), fact(&first, "deployment"));
+    assert!(fact(&second, "began_at_ms").as_u64() > fact(&first, "began_at_ms").as_u64());
+    assert!(fact(&second, "report")["records"].as_u64().unwrap() > records);
+    assert!(fact(&second, "rotation")["generation"].as_u64() > fact(&first, "rotation")["generation"].as_u64());
+}
+
+#[test]
+fn the_demo_tells_its_story_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = pulsegate(folder.path()).args(["demo", "--hours", "2", "--speed-up", "100000"]).output().unwrap();
+    let (story, errors) = texts(&output);
+    assert!(output.status.success(), "{story}\n{errors}");
+    for word in [
+        "OUTSIDE_WINDOW",
+        "CATEGORY_NOT_COVERED",
+        "PURPOSE_NOT_COVERED",
+        "NO_GRANT",
+        "REVOKED",
+        "generation 1",
+        "expectations, all held",
+    ] {
+        assert!(story.contains(word), "the story mentions {word}: {story}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "without --data-dir nothing is left");
+}
+
+#[test]
+fn a_folder_with_something_else_in_it_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("letter.txt"), "dear").unwrap();
+    support::refused(folder.path(), &["demo", "--data-dir", "."], 1, "DEMO_FOLDER_UNUSABLE");
+    assert_eq!(std::fs::read_to_string(folder.path().join("letter.txt")).unwrap(), "dear");
+}
