@@ -11,10 +11,10 @@ const READY_MAX: Duration = Duration::from_secs(60);
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(50);
 /// The passphrase of all keystores of the tests.
-pub const PASSPHRASE: &str = "correct horse battery";
+pub(crate) const PASSPHRASE: &str = "correct horse battery";
 
 /// A command that sees nothing of the environment's own configuration.
-pub fn pulsegate(folder: &Path) -> Command {
+pub(crate) fn pulsegate(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pulsegate"));
     command.current_dir(folder).stdin(Stdio::null()).env("HOME", folder).env("RUST_LOG", "warn");
     for variable in ["PULSEGATE_CONFIG", "PULSEGATE_KEYSTORE", "XDG_CONFIG_HOME"] {
@@ -25,7 +25,7 @@ pub fn pulsegate(folder: &Path) -> Command {
 }
 
 /// Runs to the end with `--json`; the process succeeded and wrote one JSON document.
-pub fn json(folder: &Path, arguments: &[&str]) -> Value {
+pub(crate) fn json(folder: &Path, arguments: &[&str]) -> Value {
     let output = pulsegate(folder).args(arguments).arg("--json").output().unwrap();
     let (stdout, stderr) = texts(&output);
     assert!(output.status.success(), "pulsegate {arguments:?} ended with {}: {stdout}\n{stderr}", output.status);
@@ -34,7 +34,7 @@ pub fn json(folder: &Path, arguments: &[&str]) -> Value {
 }
 
 /// Runs to the end with `--json`; the process failed with this exit code and error code.
-pub fn refused(folder: &Path, arguments: &[&str], exit: i32, code: &str) -> Value {
+pub(crate) fn refused(folder: &Path, arguments: &[&str], exit: i32, code: &str) -> Value {
     let output = pulsegate(folder).args(arguments).arg("--json").output().unwrap();
     let (stdout, stderr) = texts(&output);
     assert_eq!(output.status.code(), Some(exit), "pulsegate {arguments:?}: {stdout}\n{stderr}");
@@ -46,12 +46,12 @@ pub fn refused(folder: &Path, arguments: &[&str], exit: i32, code: &str) -> Valu
 }
 
 /// What a process wrote.
-pub fn texts(output: &Output) -> (String, String) {
+pub(crate) fn texts(output: &Output) -> (String, String) {
     (String::from_utf8(output.stdout.clone()).unwrap(), String::from_utf8(output.stderr.clone()).unwrap())
 }
 
 /// Looks until something is there.
-pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = look() {
@@ -63,16 +63,16 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A loopback port that was free a moment ago.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A process that is ended with the test.
-pub struct Running(pub Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Running {
     /// Asks the process to end, as Ctrl-C does, and waits for it.
-    pub fn interrupt(mut self) -> std::process::ExitStatus {
+    pub(crate) fn interrupt(mut self) -> std::process::ExitStatus {
         let id = self.0.id().to_string();
         assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
         self.0.wait().unwrap()

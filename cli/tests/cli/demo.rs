@@ -1,10 +1,7 @@
 //! The demo as a stranger runs it: once on a new folder, and again on what it left.
-#![expect(missing_docs, unreachable_pub, reason = "a test")]
 
-mod support;
-
+use crate::support::{json, pulsegate, texts};
 use serde_json::Value;
-use support::{json, pulsegate, texts};
 
 fn fact<'a>(demo: &'a Value, name: &str) -> &'a Value {
     let chapters = demo["chapters"].as_array().unwrap();
@@ -57,6 +54,6 @@ fn the_demo_tells_its_story_in_words() {
 fn a_folder_with_something_else_in_it_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("letter.txt"), "dear").unwrap();
-    support::refused(folder.path(), &["demo", "--data-dir", "."], 1, "DEMO_FOLDER_UNUSABLE");
+    crate::support::refused(folder.path(), &["demo", "--data-dir", "."], 1, "DEMO_FOLDER_UNUSABLE");
     assert_eq!(std::fs::read_to_string(folder.path().join("letter.txt")).unwrap(), "dear");
 }

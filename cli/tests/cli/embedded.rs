@@ -1,16 +1,13 @@
 //! A patient's, a practitioner's and an insurer's day as separate processes, against the chain and store inside `pulsegate up`.
-#![expect(missing_docs, unreachable_pub, reason = "a test")]
-
-mod support;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::support::{Running, eventually, free_port, json, pulsegate, refused, texts};
 use pulsegate_device_agent::{Agent, AgentConfig, Measurement, read_key_file};
 use pulsegate_reading::{LoincCode, Unit};
 use serde_json::Value;
-use support::{Running, eventually, free_port, json, pulsegate, refused, texts};
 
 /// Readings of the last half hour.
 const LIVE: u64 = 30;
@@ -70,7 +67,7 @@ fn a_day_of_separate_processes() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let port = free_port().to_string();
-    std::fs::write(folder.join("pulsegate.toml"), include_str!("../examples/embedded.toml").replace("7400", &port))
+    std::fs::write(folder.join("pulsegate.toml"), include_str!("../../examples/embedded.toml").replace("7400", &port))
         .unwrap();
     let (running, ready) = up(folder);
     let url = ready["address"].as_str().unwrap();
@@ -244,7 +241,7 @@ fn a_day_of_separate_processes() {
 fn a_second_up_on_the_same_folder_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let example = include_str!("../examples/embedded.toml");
+    let example = include_str!("../../examples/embedded.toml");
     std::fs::write(folder.join("pulsegate.toml"), example.replace("7400", &free_port().to_string())).unwrap();
     std::fs::write(folder.join("other.toml"), example.replace("7400", &free_port().to_string())).unwrap();
     let (running, _) = up(folder);
@@ -261,8 +258,8 @@ fn a_second_up_on_the_same_folder_is_refused() {
 #[test]
 fn an_address_beyond_loopback_is_refused_for_embedded_parts() {
     let folder = tempfile::tempdir().unwrap();
-    let example =
-        include_str!("../examples/embedded.toml").replace("listen = \"127.0.0.1:7400\"", "listen = \"0.0.0.0:7400\"");
+    let example = include_str!("../../examples/embedded.toml")
+        .replace("listen = \"127.0.0.1:7400\"", "listen = \"0.0.0.0:7400\"");
     std::fs::write(folder.path().join("pulsegate.toml"), example).unwrap();
     refused(folder.path(), &["up"], 1, "TLS_REQUIRED");
 }

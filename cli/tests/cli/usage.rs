@@ -1,9 +1,6 @@
 //! How the program teaches and how it fails, without a chain or an oracle.
-#![expect(missing_docs, unreachable_pub, reason = "a test")]
 
-mod support;
-
-use support::{PASSPHRASE, pulsegate, refused, texts};
+use crate::support::{PASSPHRASE, pulsegate, refused, texts};
 
 const COMMANDS: &[&[&str]] = &[
     &["demo"],
@@ -68,7 +65,8 @@ fn failures_have_a_code_and_a_next_step() {
 #[test]
 fn an_oracle_that_does_not_run_is_named_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
-    let example = include_str!("../examples/embedded.toml").replace("7400", &support::free_port().to_string());
+    let example =
+        include_str!("../../examples/embedded.toml").replace("7400", &crate::support::free_port().to_string());
     std::fs::write(folder.path().join("pulsegate.toml"), example).unwrap();
     let error = refused(folder.path(), &["verify"], 1, "LEDGER_UNAVAILABLE");
     assert!(error["error"]["next"].as_str().unwrap().contains("pulsegate up"));
@@ -78,7 +76,7 @@ fn an_oracle_that_does_not_run_is_named_with_what_to_do() {
 #[test]
 fn an_adapter_that_is_not_built_is_not_replaced_by_another() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("pulsegate.toml"), include_str!("../examples/real-parts.toml")).unwrap();
+    std::fs::write(folder.path().join("pulsegate.toml"), include_str!("../../examples/real-parts.toml")).unwrap();
     let error = refused(folder.path(), &["grants"], 1, "ADAPTER_NOT_BUILT");
     assert!(error["error"]["next"].as_str().unwrap().contains("real-parts"));
 }
@@ -86,9 +84,9 @@ fn an_adapter_that_is_not_built_is_not_replaced_by_another() {
 #[test]
 fn an_oracle_keystore_is_made_once_and_opens_with_its_passphrase_only() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("pulsegate.toml"), include_str!("../examples/real-parts.toml")).unwrap();
-    let made = support::json(folder.path(), &["oracle", "create"]);
-    assert_eq!(support::json(folder.path(), &["oracle", "create"]), made);
+    std::fs::write(folder.path().join("pulsegate.toml"), include_str!("../../examples/real-parts.toml")).unwrap();
+    let made = crate::support::json(folder.path(), &["oracle", "create"]);
+    assert_eq!(crate::support::json(folder.path(), &["oracle", "create"]), made);
     let output = pulsegate(folder.path())
         .args(["oracle", "create", "--json"])
         .env("PULSEGATE_PASSPHRASE", "another one")
