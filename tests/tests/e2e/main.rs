@@ -4,6 +4,7 @@
 
 mod attackers;
 mod crash;
+mod demo;
 mod documents;
 mod scripts;
 mod story;
