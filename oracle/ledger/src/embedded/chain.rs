@@ -159,7 +159,7 @@ impl Chain {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let mut trie = core::mem::take(&mut state.backend).into_storage();
         trie.consolidate(nodes);
-        if tip.head.number % PURGE_BLOCKS == 0 {
+        if tip.head.number.is_multiple_of(PURGE_BLOCKS) {
             trie.purge();
         }
         state.backend = TrieBackendBuilder::new(trie, tip.state_root.into()).build();

@@ -2,8 +2,6 @@
 //!
 //! Guarantees: a transaction runs in a block that begins and ends as on a real chain; what a contract sees (block number width, balance
 //! width, time, limits) is what it sees on the node. Must not: be called outside externalities, which hold the state.
-#![allow(missing_docs, reason = "the macros of the pallets generate public items without documentation")]
-#![allow(unreachable_pub, reason = "the macros of the pallets generate them so")]
 
 use frame_support::traits::fungible::Mutate;
 use frame_support::traits::{ConstBool, ConstU32, ConstU128, OnFinalize, OnInitialize};

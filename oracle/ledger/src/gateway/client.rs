@@ -1,6 +1,7 @@
 //! The client: a [`Ledger`] whose chain is in another process.
 //!
-//! Guarantees: signs here, checks that the chain is still the one it connected to, and ends every request by its deadline.
+//! Guarantees: signs here, for the chain that it connected to, so that no other chain takes the transaction; every request ends by its
+//! deadline.
 //! Must not: repeat a transaction that may have happened; only a stale nonce, which means it did not, is signed again.
 
 use std::time::Duration;

@@ -2,6 +2,7 @@
 //!
 //! The scenarios need the bundles in `contracts/artifacts`. Those of the node say that they were skipped when there is no
 //! `substrate-contracts-node` on the `PATH`.
+#![expect(clippy::unwrap_used, reason = "all of this is tests")]
 
 mod crash;
 mod embedded;
