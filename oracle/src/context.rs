@@ -51,8 +51,6 @@ pub(crate) struct Context {
     pub(crate) parked: AtomicU64,
     /// The newest finalised block that was seen.
     pub(crate) finalised_block: AtomicU64,
-    /// One transaction of the oracle's account at a time, so that nonces stay in order on every adapter.
-    pub(crate) submitting: tokio::sync::Mutex<()>,
     /// Asks co-signing oracles.
     pub(crate) cosigner_client: Option<reqwest::Client>,
 }

@@ -8,13 +8,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use futures::StreamExt;
 use pulsegate_rules::ids::EPOCH_SECONDS;
 use pulsegate_rules::{DeviceId, OracleKey, Principal};
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,7 @@ use std::sync::atomic::Ordering;
 
 use crate::context::Context;
 use crate::cosign;
-use crate::health::Health;
+use crate::health::{Health, Part};
 use crate::problem::Problem;
 use crate::release::protocol::REQUEST_BYTES_MAX;
 use crate::release::{self, Guard};
@@ -31,6 +32,9 @@ use crate::stages::verify;
 
 /// Longest time that a request may take, body included, milliseconds.
 pub const REQUEST_MS_MAX: u64 = 30_000;
+
+/// How much of an oversized body is read and thrown away before the connection is closed, bytes.
+pub const DISCARDED_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// What becomes of one reading, in answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -102,10 +106,7 @@ pub(crate) fn router(context: Arc<Context>, extra: Option<Router>) -> Router {
         .layer(middleware::from_fn_with_state(app.clone(), limit));
     let open = Router::new().route("/healthz", get(health)).route("/metrics", get(metrics));
     let all = limited.merge(open).with_state(app);
-    match extra {
-        Some(extra) => all.merge(extra),
-        None => all.fallback(not_found),
-    }
+    extra.map_or_else(|| all.clone(), |extra| all.clone().merge(extra)).fallback(not_found)
 }
 
 /// Lets a bounded number of requests in, for a bounded time, and counts what is refused.
@@ -123,13 +124,22 @@ async fn limit(State(app): State<App>, request: Request, next: Next) -> Response
     }
 }
 
-/// Reads a body of at most `bytes_max`.
-async fn body(request: Request, bytes_max: usize) -> Result<Bytes, Problem> {
-    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: u64| length > bytes_max as u64) {
-        return Err(Problem::too_large(bytes_max));
+/// Reads a body of at most `bytes_max`. More is thrown away as it comes, up to a limit, so that the sender gets to read the answer
+/// instead of a broken connection.
+async fn body(request: Request, bytes_max: usize) -> Result<Vec<u8>, Problem> {
+    let mut stream = request.into_body().into_data_stream();
+    let (mut body, mut length) = (Vec::new(), 0usize);
+    while let Some(chunk) = stream.next().await {
+        let cut_off = |_| Problem::bad("BODY_CUT_OFF", "The body ended early.", "Send the request again.");
+        let chunk = chunk.map_err(cut_off)?;
+        length = length.saturating_add(chunk.len());
+        if length <= bytes_max {
+            body.extend_from_slice(&chunk);
+        } else if length > bytes_max.saturating_add(DISCARDED_BYTES_MAX) {
+            break;
+        }
     }
-    to_bytes(request.into_body(), bytes_max).await.map_err(|_| Problem::too_large(bytes_max))
+    if length > bytes_max { Err(Problem::too_large(bytes_max)) } else { Ok(body) }
 }
 
 /// Verifies readings and makes them durable; the answers are in the order of the input.
@@ -159,12 +169,13 @@ async fn accept(context: &Arc<Context>, bodies: Vec<Vec<u8>>) -> Vec<Result<(u64
     }
     match context.queue.append(entries).await {
         Some(Ok(outcomes)) => {
+            context.health.succeeded(Part::Log, context.now_ms());
             for (index, outcome) in places.into_iter().zip(outcomes) {
                 answers[index] = verify::outcome(outcome);
             }
         }
         Some(Err(error)) => {
-            context.health.failed(crate::health::Part::Log, error.code(), context.now_ms());
+            context.health.failed(Part::Log, error.code(), context.now_ms());
         }
         None => {
             let problem = Problem::unavailable("QUEUE_FULL", "Too many requests wait for the durable log.", 1);
@@ -199,7 +210,7 @@ async fn reading(State(App { context, .. }): State<App>, request: Request) -> Re
         Ok(body) => body,
         Err(problem) => return refused(&context, problem),
     };
-    let mut answers = accept(&context, vec![body.to_vec()]).await;
+    let mut answers = accept(&context, vec![body]).await;
     count(&context, &answers);
     match answers.pop() {
         Some(Ok(place)) => (StatusCode::ACCEPTED, Json(reading_answer(Ok(place)))).into_response(),
@@ -219,10 +230,9 @@ async fn batch(State(App { context, .. }): State<App>, request: Request) -> Resp
     };
     let answers = accept(&context, bodies).await;
     count(&context, &answers);
-    // When the log takes nothing at all, the sender must see Retry-After.
+    // When nothing was taken and waiting helps all of it, the sender must see Retry-After.
     if let Some(Err(problem)) = answers.first()
-        && problem.status == 503
-        && answers.iter().all(|answer| answer.as_ref().is_err_and(|other| other.status == 503))
+        && answers.iter().all(|answer| answer.as_ref().is_err_and(|other| other.retry_after_s.is_some()))
     {
         return problem.clone().into_response();
     }

@@ -20,8 +20,8 @@ pub struct Problem {
     pub message: String,
     /// What to do next.
     pub next: &'static str,
-    /// After how many seconds to try again, when waiting helps.
-    #[serde(skip)]
+    /// After how many seconds to try again, when waiting helps; absent when sending the same again does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_s: Option<u32>,
 }
 

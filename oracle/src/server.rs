@@ -56,7 +56,7 @@ impl Server {
             None => tokio::spawn(plain.serve(service)),
             Some(tls) => {
                 let acceptor = axum_server::tls_rustls::RustlsAcceptor::new(tls);
-                tokio::spawn(plain.acceptor(acceptor).http1_only().serve(service))
+                tokio::spawn(plain.acceptor(acceptor).serve(service))
             }
         };
         Ok(Self { local_addr, handle, task })

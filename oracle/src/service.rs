@@ -157,7 +157,6 @@ impl OracleService {
             flushing: AtomicBool::new(false),
             parked: AtomicU64::new(0),
             finalised_block: AtomicU64::new(0),
-            submitting: tokio::sync::Mutex::new(()),
         });
         let router = http::router(Arc::clone(&context), extra_routes);
         let server = Server::start(context.config.listen, context.config.tls.as_ref(), router)?;

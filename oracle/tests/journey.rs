@@ -1,5 +1,7 @@
 //! The whole way of a reading on real embedded parts: device → oracle → block store and chain → reader; and what happens when parts fail.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::sync::atomic::Ordering;
@@ -300,4 +302,44 @@ async fn a_batch_goes_to_the_chain_when_it_is_full_before_it_is_old() {
     assert_eq!(sizes, [2, 2, 1]);
     assert!(world.parts.ledger.finalised().await.unwrap().number > 0);
     world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_readings_that_claim_one_place_exactly_one_is_accepted() {
+    let mut world = World::new().await;
+    for round in 0..8 {
+        let rate = 60.0 + f64::from(round);
+        let drafts = [world.device.draft(START_MS, rate), world.device.draft(START_MS, rate + 0.5)];
+        let bodies = drafts.each_ref().map(|draft| world.device.sign(draft).bytes().to_vec());
+        let [one, other] = bodies;
+        let (one, other) = tokio::join!(world.post(one), world.post(other));
+        let winner = match (one.0, other.0) {
+            (202, 409) => 0,
+            (409, 202) => 1,
+            statuses => panic!("one of two is accepted: {statuses:?}"),
+        };
+        world.device.commit(&drafts[winner]);
+    }
+    assert_eq!(world.settle().await.records_anchored, 8);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_accepted_reading_lies_on_the_oracles_disk_only_encrypted() {
+    let mut world = World::new().await;
+    // The patient has no key for steps, so the reading stays in the log.
+    let step = readings::quantity(&world.device, START_MS, LoincCode::Steps, 4_711.0, Unit::Steps);
+    let body = world.device.commit(&step);
+    world.accept(body.clone()).await;
+    world.heart_rate(61.0).await;
+    world.settle().await;
+    world.stop().await;
+    let disk = std::fs::read(world.config.data_dir.join("log.redb")).unwrap();
+    let holds = |pattern: &[u8]| disk.windows(pattern.len()).any(|window| window == pattern);
+    for pattern in
+        [&body[body.len() - 40..], LoincCode::Steps.as_str().as_bytes(), b"8867-4", &world.patient.principal().0]
+    {
+        assert!(!holds(pattern));
+    }
+    assert!(holds(&world.device.id().0), "the search finds what is there");
 }

@@ -1,5 +1,7 @@
 //! Release: who gets the oracle's lock, who is refused and why, and the receipt that every answer leaves.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::{HOUR_MS, START_MS, World, epoch_at, oracle_keys};

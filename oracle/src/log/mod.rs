@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `entries` | an accepted reading, encrypted under the log key | it is sealed |
 //! | `devices`, `accepted` | the last link of every device; its newest [`RECENT_READINGS_MAX`] hashes | for ever; replaced |
-//! | `shares` | an epoch share, encrypted under the share key | the patient has it destroyed |
+//! | `shares` | an epoch share, encrypted under the share key | for ever |
 //! | `leaves` | a sealed record, a sealed receipt or a critical pointer | its batch is anchored |
 //! | `batches` | the batch in flight of a kind: composition, header, signatures | it is anchored |
 //! | `heads` | the newest anchored batch of a kind | replaced |

@@ -1,7 +1,13 @@
 //! A small world for the tests: the embedded chain, the embedded block store, the oracle, a patient with a device, and a reader.
 //!
 //! Nothing is imitated: the parts that fail on demand pass every call on to the real ones. Time stands still unless a test moves it.
-#![allow(dead_code, reason = "every test binary uses another part of it")]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "every test binary uses another part of it, and no other crate any"
+)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 pub mod faulty;
 
