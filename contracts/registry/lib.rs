@@ -135,7 +135,6 @@ mod registry {
     impl Registry {
         /// Deploys an empty registry; the caller is its admin. The oracle set is empty and of version 0: nothing can be anchored yet.
         #[ink(constructor)]
-        #[expect(clippy::new_without_default, reason = "a registry without a caller has no admin")]
         pub fn new() -> Self {
             Self {
                 admin: Self::env().caller(),

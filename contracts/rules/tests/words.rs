@@ -1,4 +1,5 @@
 //! The words as they travel: codes of errors, sets, ids, windows, and the form of signatures.
+#![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 
 use parity_scale_codec::{Decode, Encode};
 use pulsegate_rules::consent::transition::is_window;
