@@ -20,8 +20,10 @@ use crate::process::{Server, free_port, http};
 
 /// Longest wait for one answer of chain or store.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// Records per batch: small, so that a scenario sees many batches.
-const BATCH_COUNT_MAX: u32 = 16;
+/// Records per batch on the embedded chain: small, so that a scenario sees many batches.
+const EMBEDDED_BATCH_COUNT_MAX: u32 = 16;
+/// Records per batch on a contracts node, where a batch takes a second or more to be final.
+const REAL_BATCH_COUNT_MAX: u32 = 128;
 /// Oldest open batch, milliseconds.
 const BATCH_AGE_MS: u64 = 300;
 
@@ -60,7 +62,8 @@ impl Installation {
         let folder = tempfile::tempdir().expect("there is a temporary folder");
         let adapters = "[ledger]\nadapter = \"embedded\"\ndata_dir = \"chain\"\n\n[blocks]\nadapter = \"embedded\"\ndata_dir = \"blocks\"\n";
         let port = free_port();
-        let mut installation = Self::prepared(Parts::Embedded, folder, port, &configuration(port, adapters));
+        let mut installation =
+            Self::prepared(Parts::Embedded, folder, port, &configuration(port, EMBEDDED_BATCH_COUNT_MAX, adapters));
         installation.start().await;
         installation
     }
@@ -80,8 +83,12 @@ impl Installation {
             kubo.url()
         );
         let port = free_port();
-        let mut installation =
-            Self::prepared(Parts::Real { node, kubo }, folder, port, &configuration(port, &adapters));
+        let mut installation = Self::prepared(
+            Parts::Real { node, kubo },
+            folder,
+            port,
+            &configuration(port, REAL_BATCH_COUNT_MAX, &adapters),
+        );
         let operator = installation.person("operator");
         operator.does(&["oracle", "create"]);
         operator.does(&["oracle", "admit", "--admin", "dev:alice"]);
@@ -253,10 +260,10 @@ impl Installation {
 }
 
 /// A configuration with small batches, so that a scenario sees many of them.
-fn configuration(port: u16, adapters: &str) -> String {
+fn configuration(port: u16, batch_count_max: u32, adapters: &str) -> String {
     format!(
         "[oracle]\nurl = \"http://127.0.0.1:{port}\"\nkeystore = \"oracle.keystore.json\"\n\n\
-         [service]\nlisten = \"127.0.0.1:{port}\"\ndata_dir = \"oracle\"\nbatch_count_max = {BATCH_COUNT_MAX}\n\
+         [service]\nlisten = \"127.0.0.1:{port}\"\ndata_dir = \"oracle\"\nbatch_count_max = {batch_count_max}\n\
          batch_age_ms = {BATCH_AGE_MS}\nreceipt_age_ms = {BATCH_AGE_MS}\n\n{adapters}\n\
          [contracts]\ndeployment = \"deployment.json\"\noperator_keystore = \"operator.keystore.json\"\n"
     )
