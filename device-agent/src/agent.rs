@@ -37,8 +37,16 @@ const CHAIN_CODES: &[&str] = &["SEQUENCE_GAP", "BROKEN_HASH_LINK", "REPLAYED_SEQ
 const DEVICE_CODES: &[&str] =
     &["UNKNOWN_DEVICE", "REVOKED_DEVICE", "WRONG_AUDIENCE", "WRONG_PATIENT", "WRONG_SIGNATURE", "WRONG_KEY"];
 /// Refusals that are the oracle's own trouble and pass.
-const PASSING_CODES: &[&str] =
-    &["PATIENT_BACKLOG_FULL", "LEDGER_UNAVAILABLE", "LOG_UNAVAILABLE", "LOG_FULL", "BUSY", "QUEUE_FULL"];
+const PASSING_CODES: &[&str] = &[
+    "PATIENT_BACKLOG_FULL",
+    "LEDGER_UNAVAILABLE",
+    "LOG_UNAVAILABLE",
+    "LOG_FULL",
+    "QUEUE_FULL",
+    "OVERLOADED",
+    "TIMED_OUT",
+    "TOO_MANY_REQUESTS",
+];
 
 /// What [`Agent::drain`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -108,13 +108,7 @@ impl Generator {
         Some(self.measure(round, part, at_ms))
     }
 
-    /// How many measurements a round has: three, then four slow ones, then the ECG.
-    fn in_round(&self, round: u64) -> u64 {
-        3 + if due(round, self.config.slow_every_rounds) { 4 } else { 0 }
-            + u64::from(due(round, self.config.ecg_every_rounds))
-    }
-
-    /// How many measurements the rounds before this one have.
+    /// How many measurements the rounds before this one have: three each, four more in slow ones, one more with ECG.
     fn before(&self, round: u64) -> u64 {
         let times = |every: u64| if every == 0 { 0 } else { round.div_ceil(every) };
         3 * round + 4 * times(self.config.slow_every_rounds) + times(self.config.ecg_every_rounds)
@@ -275,7 +269,7 @@ mod tests {
             let generator = Generator::new(config);
             let mut position = 0;
             for round in 0..50 {
-                for part in 0..generator.in_round(round) {
+                for part in 0..generator.before(round + 1) - generator.before(round) {
                     assert_eq!(generator.locate(position), (round, part));
                     position += 1;
                 }
