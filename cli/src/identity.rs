@@ -141,11 +141,11 @@ impl Identity {
         let seed = secret.seed.array(path)?;
         let decryption = match &secret.rsa_decryption {
             Some(der) => DecryptionKey::rsa_from_pkcs8(&der.0)?,
-            None => DecryptionKey::x25519_from_seed(&*derive(&seed, b"pulsegate/participant/decryption/v1", 0)),
+            None => DecryptionKey::x25519_from_seed(&derive(&seed, b"pulsegate/participant/decryption/v1", 0)),
         };
         let signing = match &secret.rsa_signing {
             Some(der) => SigningKey::rsa_from_pkcs8(&der.0)?,
-            None => SigningKey::ed25519_from_seed(&*derive(&seed, b"pulsegate/participant/signing/v1", 0)),
+            None => SigningKey::ed25519_from_seed(&derive(&seed, b"pulsegate/participant/signing/v1", 0)),
         };
         Ok(Self { path: path.to_owned(), passphrase, public, account: account_of(&seed), decryption, signing, secret })
     }

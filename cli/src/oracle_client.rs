@@ -49,6 +49,11 @@ impl OracleClient {
         Ok(Self { http, url: url.trim_end_matches('/').to_owned() })
     }
 
+    /// The oracle's base URL.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Where a device stands.
     pub(crate) async fn device(&self, device: &DeviceId) -> Outcome<DeviceHeadAnswer> {
         self.json(self.http.get(format!("{}/v1/devices/{device}", self.url))).await

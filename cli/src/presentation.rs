@@ -152,11 +152,22 @@ fn numbers(reading: &Reading) -> Vec<Number> {
 
 /// A FHIR R4 Bundle (type `collection`) of the readings' Observations.
 pub(crate) fn bundle(readings: &[OpenedReading]) -> Json {
-    let entries: Vec<Json> = readings.iter().map(|opened| json!({ "resource": opened.reading.to_fhir() })).collect();
+    let entry = |opened: &OpenedReading| json!({ "fullUrl": urn(&opened.found.leaf.link), "resource": opened.reading.to_fhir() });
+    let entries: Vec<Json> = readings.iter().map(entry).collect();
     let mut bundle = json!({ "resourceType": "Bundle", "type": "collection" });
     // FHIR forbids empty lists.
     if !entries.is_empty() {
         bundle["entry"] = Json::Array(entries);
     }
     bundle
+}
+
+/// A UUID (RFC 9562, version 8) out of the signed reading's hash, so that the same reading has the same name everywhere.
+fn urn(link: &[u8; 32]) -> String {
+    let mut bytes = [0u8; 16];
+    bytes.copy_from_slice(&link[..16]);
+    bytes[6] = bytes[6] & 0x0f | 0x80;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let digits = hex::encode(bytes);
+    format!("urn:uuid:{}-{}-{}-{}-{}", &digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..])
 }

@@ -76,4 +76,19 @@ mod tests {
         assert_eq!(&key, wallet.0.verifying_key());
         assert!(Wallet::from_secret(&[0; 32]).is_none());
     }
+
+    #[cfg(feature = "wallet")]
+    #[test]
+    fn an_ethereum_keystore_file_opens_with_its_password_only() {
+        use zeroize::Zeroizing;
+        let folder = tempfile::tempdir().unwrap();
+        let mut rng = rand::rngs::OsRng;
+        ethers_signers::LocalWallet::encrypt_keystore(folder.path(), &mut rng, [9; 32], "secret", Some("wallet.json"))
+            .unwrap();
+        let path = folder.path().join("wallet.json");
+        let open =
+            |text: &str| Wallet::of_file(&path, &crate::passphrase::Passphrase::new(Zeroizing::new(text.to_owned())));
+        assert_eq!(open("secret").unwrap().address(), Wallet::from_secret(&[9; 32]).unwrap().address());
+        assert_eq!(open("guess").err().unwrap().code, "WALLET_UNREADABLE");
+    }
 }

@@ -108,12 +108,23 @@ async fn add(globals: &Globals, args: AddArgs) -> Outcome<()> {
     if let Some(transaction) = &added.transaction {
         output.say(format_args!("  transaction {}", transaction.hash));
     }
-    output.say(format_args!("next: start its agent: pulsegate-agent --help (patient {})", identity.principal()));
+    let deployment = &session.contracts.deployment;
+    let audience = Principal(pulsegate_reading::audience(&deployment.genesis, &deployment.records));
+    output
+        .say("next: bring the key file to the device, and start its agent with a source of measurements, for example");
+    output.say(format_args!(
+        "  pulsegate-agent run --key {} --dir queue --oracle {} --patient {} --audience {audience} csv readings.csv",
+        args.key_file.display(),
+        session.oracle.url(),
+        identity.principal()
+    ));
     output.result(&json!({
         "device": added.device,
         "categories": added.categories.iter().collect::<Vec<_>>(),
         "key_file": args.key_file,
         "patient": identity.principal(),
+        "oracle": session.oracle.url(),
+        "audience": audience,
         "transaction": added.transaction,
     }));
     Ok(())

@@ -71,7 +71,7 @@ pub(super) struct SigningArgs {
     #[arg(long, value_name = "FILE")]
     relayer: Option<PathBuf>,
     /// How long the wallet's signature stays valid
-    #[arg(long, default_value = "+10m", value_name = "MOMENT")]
+    #[arg(long, default_value = "+10m", allow_hyphen_values = true, value_name = "MOMENT")]
     deadline: String,
 }
 

@@ -125,11 +125,19 @@ fn row(opened: &OpenedReading) -> Vec<String> {
 }
 
 fn say_rest(output: Output, opening: &Opening) {
-    output.say(format_args!(
-        "{} readings opened of {} on chain in these hours; every signature, number and hash link checked",
-        count(opening.readings.len() as u64),
-        count(opening.on_chain)
-    ));
+    match (opening.on_chain, opening.readings.len()) {
+        (0, _) => output.say(
+            "nothing of this kind is anchored in these hours; a reading is anchored seconds after it was acknowledged",
+        ),
+        (on_chain, 0) => {
+            output.say(format_args!("none of {} readings on chain in these hours opened", count(on_chain)))
+        }
+        (on_chain, opened) => output.say(format_args!(
+            "{} of {} readings on chain in these hours opened; every signature, number and hash link checked",
+            count(opened as u64),
+            count(on_chain)
+        )),
+    }
     for (reason, hours) in opening.refusals() {
         let epochs =
             opening.refused.iter().filter(|refused| refused.reason == reason).map(|refused| refused.epoch).collect();

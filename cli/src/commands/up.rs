@@ -1,5 +1,6 @@
 //! `pulsegate up`: runs the oracle with the chain and the block store that the configuration names.
 
+use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -110,7 +111,10 @@ async fn check_admitted(contracts: &Contracts, keys: &OracleKeys) -> Outcome<()>
 
 fn start_logging(as_json: bool) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     // Fails only when a logger is there already, and then that one stays.
     let _ = if as_json { builder.json().try_init() } else { builder.try_init() };
 }

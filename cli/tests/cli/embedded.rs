@@ -218,6 +218,26 @@ fn a_day_of_separate_processes() {
     anchored("practitioner", 6);
     anchored("insurer", 3);
 
+    // Signatures of wallets: a deadline that is over, and an Ethereum keystore file.
+    let late = [
+        "--to",
+        &keystore("practitioner"),
+        "--category",
+        "ecg",
+        "--purpose",
+        "TREAT",
+        "--from",
+        "now",
+        "--until",
+        "+1d",
+    ];
+    let late =
+        [&["grant", "--signed-by-wallet", "--deadline", "-1m", "--keystore", "patient.keystore.json"], &late[..]]
+            .concat();
+    refused(folder, &late, 1, "CONSENT_EXPIRED");
+    #[cfg(feature = "wallet")]
+    by_ethereum_keystore(folder);
+
     // Devices.
     let id = device["device"].as_str().unwrap();
     as_patient(&["device", "quarantine", id]);
@@ -233,8 +253,43 @@ fn a_day_of_separate_processes() {
     let report = as_patient(&["verify", "--decrypt"]);
     assert_eq!((report["records"].as_u64(), report["opened"].as_u64()), (Some(LIVE + LATE), Some(LIVE + LATE)));
     assert!(running.interrupt().success());
+
+    // Blocks that are gone show.
+    std::fs::rename(folder.join("pulsegate-data/blocks"), folder.join("pulsegate-data/lost")).unwrap();
+    let (running, _) = up(folder);
+    refused(folder, &["verify"], 4, "NOT_VERIFIED");
+    assert!(running.interrupt().success());
     let log = std::fs::read_to_string(folder.join("up.log")).unwrap();
     assert!(!log.contains(account.trim_start_matches("0x")), "the log names nobody: {log}");
+}
+
+/// A wallet out of an Ethereum keystore file grants and revokes, relayed by the practitioner's account.
+#[cfg(feature = "wallet")]
+fn by_ethereum_keystore(folder: &Path) {
+    use ethers_signers::{LocalWallet, Signer};
+    let mut rng = rand::rngs::OsRng;
+    let (wallet, _) =
+        LocalWallet::new_keystore(folder, &mut rng, crate::support::PASSPHRASE, Some("ethereum.json")).unwrap();
+    let as_patient = |arguments: &[&str]| json(folder, &[arguments, &["--keystore", "patient.keystore.json"]].concat());
+    let by_wallet = ["--wallet", "ethereum.json", "--relayer", "practitioner.keystore.json"];
+    let grant = [
+        "grant",
+        "--to",
+        "practitioner.keystore.json",
+        "--category",
+        "ecg",
+        "--purpose",
+        "TREAT",
+        "--from",
+        "now",
+        "--until",
+        "+1d",
+    ];
+    let grant = [&grant[..], &by_wallet[..]].concat();
+    refused(folder, &[&grant[..], &["--keystore", "patient.keystore.json"]].concat(), 1, "CONSENT_INVALID_SIGNATURE");
+    as_patient(&["wallet", "link", "--address", &format!("{:?}", wallet.address())]);
+    let granted = as_patient(&grant);
+    as_patient(&[&["revoke", &granted["grant"].to_string()][..], &by_wallet[..]].concat());
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! Tests of the built `pulsegate`, as people and scripts run it.
 
+#[cfg(test)]
 mod demo;
+#[cfg(test)]
 mod embedded;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
 mod usage;

@@ -3,7 +3,7 @@
 use pulsegate_ipfs::record;
 use pulsegate_ledger::Signer;
 use pulsegate_rules::consent::Effect;
-use pulsegate_rules::{Categories, Category, Epoch, Generation, GrantId, Purpose, Purposes};
+use pulsegate_rules::{Categories, Category, Epoch, Generation, GrantId, Principal, Purpose, Purposes};
 use rand::RngCore;
 use rand::rngs::OsRng;
 
@@ -12,7 +12,7 @@ use super::tale::Tale;
 use super::world::World;
 use crate::actions::explanation::{self, Question};
 use crate::actions::granting::{self, GrantPlan, Submission};
-use crate::actions::opening::{self, Opening, PatientLock, Wish};
+use crate::actions::opening::{self, OpenedReading, Opening, PatientLock, Wish};
 use crate::actions::{receipts, rotation};
 use crate::commands::open as printing;
 use crate::failure::Outcome;
@@ -60,6 +60,10 @@ pub(super) async fn grant_and_open(tale: &mut Tale, world: &World, streamed: &St
         from_s,
         until_s,
     };
+    for old in standing(world, people.practitioner.principal()).await? {
+        granting::revoke(&world.session, &people.patient, old, &Submission::Patient).await?;
+        tale.say(format_args!("grant {old}, which an interrupted run left, is taken back"));
+    }
     let granted = granting::grant(&world.session, &people.patient, &plan, &Submission::Patient).await?;
     tale.say(format_args!(
         "grant {}: vital signs for treatment, measured {} until {}",
@@ -84,7 +88,12 @@ pub(super) async fn grant_and_open(tale: &mut Tale, world: &World, streamed: &St
         count(opening.on_chain)
     ));
     printing::table(tale.output, opening.readings.iter().take(ROWS_MAX));
+    let worst = opening.readings.iter().filter_map(news2).max_by_key(|(aggregate, _)| *aggregate);
+    if let Some((aggregate, at_ms)) = worst {
+        tale.say(format_args!("the highest NEWS2 score in the window is {aggregate}, at {}", moment::format_ms(at_ms)));
+    }
     tale.fact("opened", opening.readings.len());
+    tale.fact("highest_news2", worst.map(|(aggregate, _)| aggregate));
     tale.expect(
         opening.readings.len() as u64 == expected,
         format!("all {expected} readings of the window open, and no other"),
@@ -181,15 +190,12 @@ pub(super) async fn wallet(tale: &mut Tale, world: &World, streamed: &Streamed) 
     let submission = || -> Outcome<Submission> {
         Ok(Submission::Wallet { wallet: people.patient.wallet()?, relayer: stranger(), deadline_s })
     };
-    for old in granting::grants_of(session, people.patient.principal()).await? {
-        if old.request.grantee == people.specialist.principal() && old.revoked_at_ms.is_none() {
-            let transaction = granting::revoke(session, &people.patient, old.id, &submission()?).await?;
-            tale.say(format_args!(
-                "grant {} of the last run is taken back by wallet signature: {}",
-                old.id,
-                short(&transaction.hash)
-            ));
-        }
+    for old in standing(world, people.specialist.principal()).await? {
+        let transaction = granting::revoke(session, &people.patient, old, &submission()?).await?;
+        tale.say(format_args!(
+            "grant {old} of the last run is taken back by wallet signature: {}",
+            short(&transaction.hash)
+        ));
     }
     let plan = GrantPlan {
         grantee: people.specialist.principal(),
@@ -223,8 +229,21 @@ pub(super) async fn wallet(tale: &mut Tale, world: &World, streamed: &Streamed) 
     Ok(())
 }
 
+/// The NEWS2 score that was sealed with a reading, and when it was measured (Unix milliseconds).
+fn news2(opened: &OpenedReading) -> Option<(u8, u64)> {
+    let score = opened.payload.verdict.physiology.finding()?.news2.as_ref()?;
+    Some((score.aggregate, opened.reading.measured_at_ms))
+}
+
 fn hours(count: usize) -> String {
     if count == 1 { "1 hour".to_owned() } else { format!("{count} hours") }
+}
+
+/// The patient's grants to a reader that are not revoked.
+async fn standing(world: &World, reader: Principal) -> Outcome<Vec<GrantId>> {
+    let mut grants = granting::grants_of(&world.session, world.people.patient.principal()).await?;
+    grants.retain(|grant| grant.request.grantee == reader && grant.revoked_at_ms.is_none());
+    Ok(grants.into_iter().map(|grant| grant.id).collect())
 }
 
 /// Somebody whom nobody knows.

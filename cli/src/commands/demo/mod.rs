@@ -10,7 +10,7 @@ mod streaming;
 mod tale;
 mod world;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -22,7 +22,7 @@ use crate::args::Globals;
 use crate::commands::{receipts as receipts_printing, verify as verify_printing};
 use crate::failure::{Failure, Outcome};
 use crate::moment;
-use crate::output::{Output, count, short};
+use crate::output::{Output, short};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -89,8 +89,21 @@ pub(super) async fn run(globals: &Globals, args: Args) -> Outcome<()> {
     check_everything(&mut tale, &world, &device).await?;
     drop(device);
     let kept = args.data_dir.is_some();
+    let (run, deployment) = (world.state.runs, world.session.contracts.deployment.clone());
     world.close().await?;
-    summarise(tale, output, kept.then_some(folder));
+    let kept = kept.then_some(folder);
+    let held = tale.held;
+    let (chapters, elapsed_ms) = tale.end();
+    say_summary(output, chapters.len(), held, elapsed_ms, kept.as_deref());
+    output.result(&json!({
+        "ok": true,
+        "run": run,
+        "deployment": deployment,
+        "elapsed_ms": elapsed_ms,
+        "expectations": held,
+        "data_dir": kept,
+        "chapters": chapters,
+    }));
     Ok(())
 }
 
@@ -122,8 +135,6 @@ async fn introduce(tale: &mut Tale, world: &World, kept: bool) -> Outcome<()> {
     tale.say(format_args!("consent      {}", deployment.consent));
     tale.say(format_args!("records      {}", deployment.records));
     tale.say(format_args!("oracle       {}", world.oracle_url));
-    tale.fact("run", world.state.runs);
-    tale.fact("deployment", deployment);
     tale.fact("began_at_ms", world.clock.now_ms());
     Ok(())
 }
@@ -180,23 +191,16 @@ async fn check_everything(tale: &mut Tale, world: &World, device: &device_story:
     Ok(())
 }
 
-fn summarise(tale: Tale, output: Output, kept: Option<PathBuf>) {
-    let held = tale.held;
-    let (chapters, elapsed_ms) = tale.end();
+fn say_summary(output: Output, chapters: usize, held: u32, elapsed_ms: u64, kept: Option<&Path>) {
     output.say(format_args!(
-        "\nDone in {}.{:03} s: {} chapters, {} expectations, all held.",
+        "\nDone in {}.{:03} s: {chapters} chapters, {held} expectations, all held.",
         elapsed_ms / 1_000,
-        elapsed_ms % 1_000,
-        chapters.len(),
-        count(held.into())
+        elapsed_ms % 1_000
     ));
-    if let Some(folder) = &kept {
+    if let Some(folder) = kept {
         output.say(format_args!(
             "Everything is in {}; run the demo with the same --data-dir and it goes on there.",
             folder.display()
         ));
     }
-    output.result(
-        &json!({ "ok": true, "elapsed_ms": elapsed_ms, "expectations": held, "data_dir": kept, "chapters": chapters }),
-    );
 }
