@@ -12,9 +12,9 @@ use rand::Rng;
 use super::wallet::{address, domain, sign, wallet};
 use super::*;
 
-const STEPS: usize = 1_500;
+const STEPS: usize = 2_000;
 /// Calls between changes of the mood: in every other stretch few grants are revoked, so that pairs fill up to their limits.
-const STRETCH: usize = 200;
+const STRETCH: usize = 500;
 const STANDING_MAX: usize = 32;
 const REVOKED_SEEN_MAX: usize = 32;
 
@@ -34,6 +34,8 @@ struct Model {
     revocations: Vec<GrantId>,
     people: HashMap<Principal, Person>,
     events: usize,
+    /// How often a full pair refused.
+    full: usize,
 }
 
 impl Model {
@@ -73,6 +75,7 @@ impl Model {
             (self.grants.iter().filter(standing).count() == STANDING_MAX, Error::TooManyGrants),
         ];
         if let Some((_, error)) = refusals.into_iter().find(|(refused, _)| *refused) {
+            self.full += usize::from(error == Error::TooManyGrants);
             return Err(error);
         }
         let id = GrantId(self.grants.len() as u64 + 1);
@@ -171,7 +174,8 @@ impl Run {
     fn new(mut rng: StdRng) -> Self {
         let wallets: Vec<_> = (20..23).map(wallet).collect();
         let patients = vec![PATIENT, Principal([4; 32]), Principal::of_ethereum_address(&address(&wallets[0]))];
-        let grantees = vec![READER, Principal([5; 32]), PATIENT];
+        // One of them more often, so that its pairs fill up.
+        let grantees = vec![READER, READER, READER, READER, Principal([5; 32]), PATIENT];
         let now_ms = rng.gen_range(0..1 << 40);
         let model = Model { now_ms, ..Model::default() };
         Self { rng, consent: contract_at(now_ms), model, wallets, patients, grantees }
@@ -354,10 +358,11 @@ impl Run {
 fn contract_does_what_a_plain_model_does_for_random_calls() {
     let mut run = Run::new(seed::seeded("consent against its model"));
     for step in 0..STEPS {
-        run.step(if (step / STRETCH) % 2 == 0 { 10 } else { 45 });
+        run.step(if (step / STRETCH) % 2 == 0 { 5 } else { 45 });
         run.check();
     }
     assert_eq!(events_count(), run.model.events);
-    let full = |grant: &Grant| run.model.between(grant.patient, grant.request.grantee).len();
-    assert!(run.model.grants.iter().any(|grant| full(grant) > REVOKED_SEEN_MAX), "the calls reach the bounds");
+    let seen = |grant: &Grant| run.model.between(grant.patient, grant.request.grantee).len();
+    assert!(run.model.grants.iter().any(|grant| seen(grant) > REVOKED_SEEN_MAX), "the calls fill the revoked ones");
+    assert!(run.model.full > 0, "the calls fill the standing ones");
 }
