@@ -100,6 +100,9 @@ impl Queue {
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.recursive(true).create(dir).map_err(problem)?;
         let database = Database::create(dir.join("queue.redb"))?;
+        // The file's name must outlive a power loss, too.
+        #[cfg(unix)]
+        std::fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(problem)?;
         let transaction = database.begin_write()?;
         {
             transaction.open_table(PENDING)?;

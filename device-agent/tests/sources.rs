@@ -1,4 +1,5 @@
 //! The sources: recorded patients (where `PULSEGATE_DATA` names the folder with `physionet2012` and `mitdb`), the seeded one, CSV files.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking and prints its seed")]
 
 use std::path::PathBuf;
 

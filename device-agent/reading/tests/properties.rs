@@ -1,4 +1,5 @@
 //! Properties of the codec: what is signed comes back, what is touched does not, and no bytes make the decoder panic.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

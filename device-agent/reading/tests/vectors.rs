@@ -2,6 +2,7 @@
 //!
 //! Files are the reference for other implementations. `PULSEGATE_WRITE_VECTORS=1` writes them from the cases below; the test then shows
 //! that files and cases are the same, that each gives its code, and that every code has a file.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

@@ -1,9 +1,9 @@
 //! A seeded patient: vital signs that drift with the time of day, a heart that follows the breath, and, if asked for, an episode in which the
 //! patient gets worse, so that NEWS2 rises.
 //!
-//! Guarantees: every measurement is a function of seed, settings and its number alone: the same seed gives the same output, from any place,
-//! for ever (on one platform; the last bit of sines and exponentials may differ between others). All values are plausible, so none is left
-//! out. Must not: be taken for a model of disease; its curves are chosen for plausibility, not fitted.
+//! Guarantees: every measurement is a function of seed, settings and its number alone: one version of this program gives the same output
+//! for the same seed, from any place (on one platform; the last bit of sines and exponentials may differ between others). All values are
+//! plausible, so none is left out. Must not: be taken for a model of disease; its curves are chosen for plausibility, not fitted.
 
 use std::f64::consts::TAU;
 

@@ -57,7 +57,7 @@ impl MitBihSource {
         let mut text = String::new();
         let file = File::open(header_path).map_err(|error| SourceError::new(header_path, error))?;
         file.take(HEADER_BYTES_MAX).read_to_string(&mut text).map_err(|error| SourceError::new(header_path, error))?;
-        let header = Header::parse(&text).map_err(|text| problem(text))?;
+        let header = Header::parse(&text).map_err(problem)?;
         let bytes = signal_bytes(&header_path.with_file_name(&header.file))?;
         let samples: Vec<i32> = unpack_212(&bytes).skip(header.channel).step_by(header.signals).collect();
         let sum = samples.iter().fold(0_i16, |sum, sample| sum.wrapping_add(*sample as i16));
@@ -115,9 +115,10 @@ impl Header {
         if !(1..=16).contains(&signals) || !(1..=500).contains(&frequency_hz) {
             return Err("the header names more signals or a higher frequency than is read here (16, 500 Hz)");
         }
-        let of_lead = lines.take(signals).map(|line| line.split_ascii_whitespace().collect::<Vec<&str>>()).enumerate();
+        let mut of_lead =
+            lines.take(signals).map(|line| line.split_ascii_whitespace().collect::<Vec<&str>>()).enumerate();
         let (channel, fields) =
-            of_lead.filter(|(_, fields)| fields.last() == Some(&LEAD)).next().ok_or("the record has no lead MLII")?;
+            of_lead.find(|(_, fields)| fields.last() == Some(&LEAD)).ok_or("the record has no lead MLII")?;
         let [file, format, gain, bits, zero, first, checksum, ..] = fields[..] else {
             return Err("a signal line of the header has too few fields");
         };
@@ -130,7 +131,7 @@ impl Header {
         let field = "a signal line of the header has a field that is not a number";
         let gain_per_mv: f64 = gain.split(['(', '/']).next().unwrap_or(gain).parse().map_err(|_| field)?;
         let bits: u32 = bits.parse().map_err(|_| field)?;
-        if !(gain_per_mv.is_finite() && gain_per_mv > 0.0) || !(1..=12).contains(&bits) {
+        if !(gain_per_mv.is_finite() && gain_per_mv > 0.0 && (1..=12).contains(&bits)) {
             return Err("the header's gain or resolution is not one of format 212");
         }
         let (file, zero) = (file.to_owned(), zero.parse().map_err(|_| field)?);

@@ -1,4 +1,5 @@
 //! NEWS2 against the published chart (Royal College of Physicians, 2017), and what it makes of a patient's stream of readings.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use pulsegate_detector::{
     Assessment, FRESHNESS_MS, LATE_AFTER_MS, Measured, News2, News2Score, NotAssessed, Parameter, PhysiologyClass,

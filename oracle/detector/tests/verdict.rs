@@ -1,4 +1,5 @@
 //! The verdict: both judgements in one word, kept apart inside, and whole after a trip through JSON and DAG-CBOR.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use pulsegate_detector::{
     Arrival, Assessment, DetectorError, InputsDigest, NotAssessed, PhysiologyClass, PhysiologyFinding, RateDetail,
