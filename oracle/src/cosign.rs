@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use futures::StreamExt;
 use k256::ecdsa::{RecoveryId, Signature, VerifyingKey};
 use parity_scale_codec::{Decode, DecodeAll, Encode};
 use pulsegate_ipfs::block::cid_from_bytes;
@@ -25,6 +26,9 @@ use crate::problem::Problem;
 pub const COSIGN_BYTES_MAX: usize = 1_024;
 /// How long one co-signer has to answer, milliseconds.
 pub const COSIGN_DEADLINE_MS: u64 = 10_000;
+
+/// Most leaves that are looked up in the block store at the same time.
+const LOOKUPS_MAX: usize = 16;
 
 /// The body of `POST /v1/cosign` (SCALE): a header and its proposer's signature. The answer is 65 bytes: r ‖ s ‖ v.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -120,8 +124,14 @@ async fn check_blocks(context: &Context, header: &BatchHeader) -> Result<(), &'s
     let block = context.blocks.get(&cid).await.map_err(|error| error.code())?;
     let manifest = Manifest::from_block(&block).map_err(|error| error.code())?;
     manifest.check_against(header).map_err(|error| error.code())?;
-    for leaf in &manifest.leaves {
-        if !context.blocks.has(leaf.cid()).await.map_err(|error| error.code())? {
+    let lookups = manifest.leaves.iter().map(|leaf| {
+        let (blocks, cid) = (Arc::clone(&context.blocks), *leaf.cid());
+        async move { blocks.has(&cid).await }
+    });
+    let lookups: Vec<_> = lookups.collect();
+    let mut held = futures::stream::iter(lookups).buffer_unordered(LOOKUPS_MAX);
+    while let Some(held) = held.next().await {
+        if !held.map_err(|error| error.code())? {
             return Err("COSIGN_MISSING_LEAF");
         }
     }

@@ -20,10 +20,12 @@ use tokio::sync::{Notify, Semaphore};
 /// How long the chain's word about a patient's generation and directory is believed, milliseconds of real time.
 pub const DIRECTORY_STALENESS_MS_MAX: u64 = 1_000;
 /// Most directories remembered.
-pub const DIRECTORIES_CACHED_MAX: usize = 4_096;
+pub const DIRECTORIES_CACHED_MAX: usize = 2_048;
 /// Most directories fetched at the same time.
 pub const FETCHES_MAX: usize = 16;
 
+/// When the cache is full, directories that were asked for in this time are kept if that makes room.
+const REMEMBERED: Duration = Duration::from_secs(10);
 /// How long to wait after a failed fetch before the next one of the same patient, milliseconds of real time.
 const REFETCH_MS: u64 = 500;
 
@@ -97,7 +99,10 @@ impl Directories {
     pub(crate) fn lookup(&self, patient: &Principal, category: Category, epoch: Epoch) -> Lookup {
         let mut map = self.inner.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if !map.contains_key(patient) && map.len() >= DIRECTORIES_CACHED_MAX {
-            map.retain(|_, known| known.fetching);
+            map.retain(|_, known| known.fetching || known.believed.is_some_and(|asked| asked.elapsed() < REMEMBERED));
+            if map.len() >= DIRECTORIES_CACHED_MAX {
+                map.retain(|_, known| known.fetching);
+            }
         }
         let known = map.entry(*patient).or_default();
         if known.believed.is_some_and(|asked| asked.elapsed() < Duration::from_millis(DIRECTORY_STALENESS_MS_MAX)) {

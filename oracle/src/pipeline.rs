@@ -78,8 +78,8 @@ impl Line {
             return Ok(false);
         }
         let unparked = self.seal.unpark(GROUP_READINGS_MAX).await?;
-        if !unparked.is_empty() {
-            self.seal.run(unparked).await?;
+        // What could not be sealed again must not keep new readings from their turn.
+        if !unparked.is_empty() && self.seal.run(unparked).await? > 0 {
             return Ok(true);
         }
         let cursor = self.cursor;
@@ -172,8 +172,14 @@ impl Batcher {
             }
             let limit = self.leaves_max();
             let leaves = self.context.log.run(move |log| log.leaves(kind, limit)).await?;
+            // Leaves are counted a moment before they are committed; their commit notifies this loop again.
             if leaves.is_empty() {
                 return Ok(Some(IDLE));
+            }
+            if leaves.len() < limit
+                && let Some(pause) = self.until_old()
+            {
+                return Ok(Some(pause));
             }
             // Leaves that come from now on are younger than this.
             self.oldest = Some(Instant::now());
@@ -199,18 +205,18 @@ impl Batcher {
             self.oldest = None;
             return Some(IDLE);
         }
+        if waiting >= self.leaves_max() as u64 { None } else { self.until_old() }
+    }
+
+    /// How long until the oldest waiting leaf may wait no longer; `None` when that is now.
+    fn until_old(&mut self) -> Option<Duration> {
         let since = *self.oldest.get_or_insert_with(Instant::now);
         let age_max = Duration::from_millis(match self.kind {
             BatchKind::Records => self.context.config.batch_age_ms,
             BatchKind::Receipts => self.context.config.receipt_age_ms,
             BatchKind::Critical => 0,
         });
-        let full = waiting >= self.leaves_max() as u64;
         let flushing = self.context.flushing.load(Ordering::SeqCst);
-        if full || flushing || since.elapsed() >= age_max {
-            None
-        } else {
-            Some(age_max.saturating_sub(since.elapsed()))
-        }
+        if flushing || since.elapsed() >= age_max { None } else { Some(age_max.saturating_sub(since.elapsed())) }
     }
 }

@@ -5,6 +5,7 @@
 mod common;
 
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use common::{HOUR_MS, PATIENCE, START_MS, World, epoch_at, eventually, oracle_keys, readings};
 use pulsegate_ipfs::grant_keys::GrantKeys;
@@ -13,7 +14,10 @@ use pulsegate_ipfs::manifest::Leaf;
 use pulsegate_ipfs::record;
 use pulsegate_ipfs::store::BlockStore;
 use pulsegate_ledger::Ledger;
+use pulsegate_oracle::chain::DEVICE_STALENESS_MS_MAX;
+use pulsegate_oracle::directories::DIRECTORY_STALENESS_MS_MAX;
 use pulsegate_oracle::payload::Payload;
+use pulsegate_oracle::release::protocol::ReleaseRequest;
 use pulsegate_reading::{LoincCode, SignedReading, Unit};
 use pulsegate_rules::consent::Effect;
 use pulsegate_rules::records::BatchKind;
@@ -126,6 +130,20 @@ async fn a_reading_without_an_epoch_key_waits_and_delays_nobody() {
     world.stop().await;
 }
 
+/// How much longer than a stated staleness a test waits: scheduling and the request itself.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// The generations of all anchored records, in order.
+async fn generations(world: &World) -> Vec<Generation> {
+    let leaves = world.leaves(BatchKind::Records).await.into_iter();
+    leaves
+        .map(|leaf| match leaf {
+            Leaf::Record(leaf) => leaf.generation,
+            Leaf::Receipt(_) => panic!("a records batch holds records"),
+        })
+        .collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotated_patient_is_sealed_to_under_the_new_generation() {
     let mut world = World::new().await;
@@ -133,20 +151,21 @@ async fn a_rotated_patient_is_sealed_to_under_the_new_generation() {
     world.settle().await;
     world.secret = GenerationSecret::from_bytes([10; 32]);
     world.publish(Generation(1), &[Category::VitalSigns], epoch_at(START_MS), 24).await;
-    tokio::time::sleep(std::time::Duration::from_millis(pulsegate_oracle::directories::DIRECTORY_STALENESS_MS_MAX))
-        .await;
-    world.heart_rate(62.0).await;
-    world.settle().await;
-    let generations: Vec<_> = world
-        .leaves(BatchKind::Records)
-        .await
-        .into_iter()
-        .map(|leaf| match leaf {
-            Leaf::Record(leaf) => leaf.generation,
-            Leaf::Receipt(_) => panic!("a records batch holds records"),
-        })
-        .collect();
-    assert_eq!(generations, [Generation(0), Generation(1)]);
+    // Until the chain's word is stale at the latest, readings still go to the old generation.
+    let since = Instant::now();
+    let mut sent = 1;
+    loop {
+        world.heart_rate(62.0).await;
+        sent += 1;
+        world.settle().await;
+        if generations(&world).await.last() == Some(&Generation(1)) {
+            break;
+        }
+        assert!(since.elapsed() < Duration::from_millis(DIRECTORY_STALENESS_MS_MAX) + MARGIN);
+    }
+    let generations = generations(&world).await;
+    assert_eq!((generations.len(), generations[0]), (sent, Generation(0)));
+    assert!(generations.is_sorted());
     world.stop().await;
 }
 
@@ -221,23 +240,52 @@ async fn a_halted_chain_delays_and_a_changed_oracle_set_is_signed_for_anew() {
     world.stop().await;
 }
 
+/// Opens every anchored record of this hour as the patient, who has the whole tree and needs no grant.
+async fn payloads_of_patient(world: &mut World, epoch: Epoch) -> Vec<Payload> {
+    let request = world.request(&[epoch]);
+    let request = ReleaseRequest { reader: world.patient.principal(), ..request };
+    let body = request.sign(&world.patient.signing()).unwrap();
+    let answer = world.post_release(&body).await.unwrap();
+    let (_, share) = answer.open_shares(&world.patient.decryption, &body).unwrap().remove(0);
+    let seed = world.secret.stream_root(Category::VitalSigns).leaf(epoch).unwrap();
+    let mut payloads = Vec::new();
+    for leaf in world.leaves(BatchKind::Records).await {
+        let block = world.parts.blocks.get(leaf.cid()).await.unwrap();
+        payloads.push(Payload::decode(&record::open(&block, &seed, &share).unwrap().1).unwrap());
+    }
+    payloads
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quarantined_device_is_stored_and_a_revoked_one_refused() {
+async fn a_quarantined_device_is_stored_and_marked_and_a_revoked_one_refused() {
     let mut world = World::new().await;
-    world.heart_rate(61.0).await;
-    let (registry, owner) = (&world.parts.contracts.registry, &world.patient.signer);
-    registry.set_device_status(owner, world.device.id(), DeviceStatus::Quarantined).await.unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(pulsegate_oracle::chain::DEVICE_STALENESS_MS_MAX)).await;
-    world.heart_rate(62.0).await;
-    let (registry, owner) = (&world.parts.contracts.registry, &world.patient.signer);
-    registry.set_device_status(owner, world.device.id(), DeviceStatus::Revoked).await.unwrap();
-    let body = world.device.clone().heart_rate(START_MS, 63.0);
-    // Longest staleness: what is sent after it is refused.
-    tokio::time::sleep(std::time::Duration::from_millis(pulsegate_oracle::chain::DEVICE_STALENESS_MS_MAX)).await;
-    let (status, answer) = world.post(body).await;
-    assert_eq!((status, answer["code"].as_str()), (403, Some("REVOKED_DEVICE")));
-    world.settle().await;
-    assert_eq!(world.leaves(BatchKind::Records).await.len(), 2);
+    let (contracts, owner) = (world.parts.contracts.clone(), world.patient.signer.clone());
+    let id = world.device.id();
+    contracts.registry.set_device_status(&owner, id, DeviceStatus::Quarantined).await.unwrap();
+    let marked = async |world: &mut World| {
+        world.heart_rate(62.0).await;
+        world.settle().await;
+        payloads_of_patient(world, epoch_at(START_MS)).await.last().is_some_and(|payload| payload.quarantined)
+    };
+    let since = Instant::now();
+    while !marked(&mut world).await {
+        assert!(since.elapsed() < Duration::from_millis(DEVICE_STALENESS_MS_MAX) + MARGIN);
+    }
+    contracts.registry.set_device_status(&owner, id, DeviceStatus::Revoked).await.unwrap();
+    // The longest staleness: what is sent after it is refused.
+    let since = Instant::now();
+    let refused = loop {
+        let reading = world.device.draft(START_MS, 63.0);
+        let (status, answer) = world.post(world.device.sign(&reading).bytes().to_vec()).await;
+        if status != 202 {
+            break answer;
+        }
+        world.device.commit(&reading);
+        assert!(since.elapsed() < Duration::from_millis(DEVICE_STALENESS_MS_MAX) + MARGIN);
+    };
+    assert_eq!(refused["code"], "REVOKED_DEVICE");
+    let progress = world.settle().await;
+    assert_eq!(progress.records_anchored, world.device.sequence);
     world.stop().await;
 }
 

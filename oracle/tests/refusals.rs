@@ -231,3 +231,35 @@ async fn a_busy_service_says_so_and_stays_observable() {
     assert_eq!(world.leaves(BatchKind::Records).await.len(), 1);
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patient_who_publishes_bytes_that_are_no_key_delays_nobody_else() {
+    use pulsegate_ipfs::directory::{EpochKeyDirectory, StreamKeys};
+    use pulsegate_ipfs::store::BlockStore;
+    use pulsegate_rules::Generation;
+
+    let mut world = World::new().await;
+    let other = Person::new(4);
+    other.register(&world.parts.contracts, Role::Patient).await;
+    // Signed as it should be, but the all-zero point has no private key (RFC 7748, section 6.1).
+    let streams = vec![StreamKeys {
+        category: Category::VitalSigns,
+        first_epoch: common::epoch_at(START_MS),
+        public_keys: vec![[0; 32]; 2],
+    }];
+    let directory = EpochKeyDirectory { patient: other.principal(), generation: Generation(0), streams };
+    let block = directory.sign(&other.signing()).unwrap();
+    let cid = block.cid;
+    world.parts.blocks.put(&[block], &[cid]).await.unwrap();
+    let pointer = pulsegate_ipfs::block::cid_bytes(&cid).unwrap();
+    world.parts.contracts.consent.publish_directory(&other.signer, pointer).await.unwrap();
+    let mut device = Device::new(0xD4, other.principal(), world.running().audience());
+    device.register(&world.parts.contracts, &other.signer, Categories::ALL).await;
+    for rate in [61.0, 62.0, 63.0] {
+        world.accept(device.heart_rate(START_MS, rate)).await;
+        world.heart_rate(rate).await;
+    }
+    let progress = world.settle().await;
+    assert_eq!((progress.parked, progress.entries_waiting, progress.records_anchored), (3, 3, 3));
+    world.stop().await;
+}

@@ -6,6 +6,7 @@
 
 pub(crate) mod anchor;
 pub(crate) mod assess;
+pub(crate) mod parking;
 pub(crate) mod receive;
 pub(crate) mod screen;
 pub(crate) mod seal;
