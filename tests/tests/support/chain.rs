@@ -18,23 +18,23 @@ use pulsegate_rules::{Categories, Category, CidBytes, Generation, ModelId, Oracl
 use tempfile::TempDir;
 
 /// When the chain's clock starts, Unix milliseconds.
-pub const START_MS: u64 = 1_800_000_000_000;
+pub(crate) const START_MS: u64 = 1_800_000_000_000;
 
 /// A fresh embedded chain with the contracts on it.
-pub struct Chain {
+pub(crate) struct Chain {
     /// The chain.
-    pub ledger: Arc<EmbeddedLedger>,
+    pub(crate) ledger: Arc<EmbeddedLedger>,
     /// Clients of its contracts.
-    pub contracts: Contracts,
+    pub(crate) contracts: Contracts,
     /// The registry's admin.
-    pub admin: Signer,
+    pub(crate) admin: Signer,
     now_ms: Arc<AtomicU64>,
     _folder: TempDir,
 }
 
 impl Chain {
     /// Founds the chain and installs the committed bundles.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().expect("there is a temporary folder");
         let now_ms = Arc::new(AtomicU64::new(START_MS));
         let clock = Arc::clone(&now_ms);
@@ -48,50 +48,50 @@ impl Chain {
     }
 
     /// Sets the clock that the next block shows.
-    pub fn set_now_ms(&self, now_ms: u64) {
+    pub(crate) fn set_now_ms(&self, now_ms: u64) {
         self.now_ms.store(now_ms, Ordering::SeqCst);
     }
 
     /// What wallets sign for.
-    pub async fn domain(&self) -> Domain {
+    pub(crate) async fn domain(&self) -> Domain {
         let chain_id = self.ledger.identity().await.expect("the chain answers").chain_id();
         Domain { chain_id, contract: self.contracts.deployment.consent }
     }
 
     /// Sends a message in its raw form.
-    pub async fn submit(&self, signer: &Signer, call: &Call) -> Result<Transaction, LedgerError> {
+    pub(crate) async fn submit(&self, signer: &Signer, call: &Call) -> Result<Transaction, LedgerError> {
         self.ledger.submit(signer, call).await
     }
 }
 
 /// The committed bundles.
-pub fn bundles() -> Bundles {
+pub(crate) fn bundles() -> Bundles {
     Bundles::from_dir(&artifacts()).expect("the committed bundles can be read")
 }
 
 /// The folder of the committed bundles.
-pub fn artifacts() -> std::path::PathBuf {
+pub(crate) fn artifacts() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../contracts/artifacts")
 }
 
 /// A test account.
-pub fn account(mark: u8) -> Signer {
+pub(crate) fn account(mark: u8) -> Signer {
     Signer::from_seed(&[mark; 32])
 }
 
 /// A test secp256k1 key: of a wallet or of an oracle.
-pub fn secp256k1(mark: u8) -> SigningKey {
+pub(crate) fn secp256k1(mark: u8) -> SigningKey {
     SigningKey::from_slice(&[mark; 32]).expect("small numbers are keys")
 }
 
 /// The key as the registry knows an oracle.
-pub fn oracle_key(key: &SigningKey) -> OracleKey {
+pub(crate) fn oracle_key(key: &SigningKey) -> OracleKey {
     let point = key.verifying_key().to_encoded_point(true);
     OracleKey(point.as_bytes().try_into().expect("a compressed point has 33 bytes"))
 }
 
 /// `r ‖ s ‖ v` with low `s` and `v` of 0 or 1.
-pub fn sign(key: &SigningKey, digest: &[u8; 32]) -> [u8; 65] {
+pub(crate) fn sign(key: &SigningKey, digest: &[u8; 32]) -> [u8; 65] {
     let (signature, recovery) = key.sign_prehash_recoverable(digest).expect("a digest can be signed");
     let mut bytes = [0; 65];
     bytes[..64].copy_from_slice(&signature.to_bytes());
@@ -100,7 +100,7 @@ pub fn sign(key: &SigningKey, digest: &[u8; 32]) -> [u8; 65] {
 }
 
 /// The twin of a signature that recovers the same signer: high `s`, the other `v`.
-pub fn high_s_twin(signature: &[u8; 65]) -> [u8; 65] {
+pub(crate) fn high_s_twin(signature: &[u8; 65]) -> [u8; 65] {
     let low = k256::ecdsa::Signature::from_slice(&signature[..64]).expect("it is a signature");
     let (r, s) = low.split_scalars();
     let high = k256::ecdsa::Signature::from_scalars(r.to_bytes(), (-*s).to_bytes()).expect("the twin is one too");
@@ -111,14 +111,14 @@ pub fn high_s_twin(signature: &[u8; 65]) -> [u8; 65] {
 }
 
 /// A well-formed CID.
-pub fn cid(mark: u8) -> CidBytes {
+pub(crate) fn cid(mark: u8) -> CidBytes {
     let mut bytes = [mark; 36];
     bytes[..4].copy_from_slice(&[1, 0x71, 0x12, 0x20]);
     CidBytes(bytes)
 }
 
 /// A good permit.
-pub fn permit(grantee: Principal) -> GrantRequest {
+pub(crate) fn permit(grantee: Principal) -> GrantRequest {
     GrantRequest {
         grantee,
         effect: Effect::Permit,
@@ -132,7 +132,7 @@ pub fn permit(grantee: Principal) -> GrantRequest {
 }
 
 /// A good header of a chain's first batch.
-pub fn first_batch(oracle: Principal, oracle_set: u32) -> BatchHeader {
+pub(crate) fn first_batch(oracle: Principal, oracle_set: u32) -> BatchHeader {
     BatchHeader {
         kind: BatchKind::Records,
         oracle,
