@@ -8,7 +8,7 @@ use pulsegate_ledger::{Bundles, Contracts, Deployment, Ledger};
 use pulsegate_oracle::OracleKeys;
 use pulsegate_oracle::{OracleService, Ports};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::adapters::{self, Parts};
@@ -37,7 +37,9 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(globals: &Globals, args: Args) -> Outcome<()> {
-    start_logging(args.log_json);
+    start_logging("info", args.log_json);
+    // Caught from here on, so that a signal during the start ends it gracefully too.
+    let signals = Signals::catch()?;
     let config = Config::load(&globals.config)?;
     let keystore = Config::required(config.oracle.keystore.as_ref(), "oracle.keystore")?;
     let need = if keystore.exists() { Need::Unlock } else { Need::Create };
@@ -65,7 +67,7 @@ pub(super) async fn run(globals: &Globals, args: Args) -> Outcome<()> {
         deployment.registry, deployment.consent, deployment.records
     ));
     output.result(&json!({ "address": address, "oracle": oracle, "oracle_key": oracle_key, "deployment": deployment }));
-    ended().await?;
+    signals.ended().await;
     output.say("ending: no new requests; what was acknowledged is on disk");
     running.shutdown().await;
     Ok(())
@@ -109,8 +111,9 @@ async fn check_admitted(contracts: &Contracts, keys: &OracleKeys) -> Outcome<()>
         .next("run `pulsegate oracle admit --admin …` with the registry's admin"))
 }
 
-fn start_logging(as_json: bool) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+/// Logs to standard error; `otherwise` is the filter when `RUST_LOG` sets none.
+pub(super) fn start_logging(otherwise: &str, as_json: bool) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(otherwise));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
@@ -119,14 +122,26 @@ fn start_logging(as_json: bool) {
     let _ = if as_json { builder.json().try_init() } else { builder.try_init() };
 }
 
-async fn ended() -> Outcome<()> {
-    let failed =
-        |error: std::io::Error| Failure::new("SIGNALS_UNAVAILABLE", format!("cannot wait for signals: {error}"));
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// What ends the service.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn catch() -> Outcome<Self> {
+        let failed =
+            |error: std::io::Error| Failure::new("SIGNALS_UNAVAILABLE", format!("cannot wait for signals: {error}"));
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
+            terminate: signal(SignalKind::terminate()).map_err(failed)?,
+        })
     }
-    Ok(())
+
+    async fn ended(mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }

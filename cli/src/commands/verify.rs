@@ -4,7 +4,7 @@ use crate::actions::verification::{self, Report};
 use crate::args::Globals;
 use crate::failure::{EXIT_NOT_VERIFIED, Failure, Outcome};
 use crate::moment;
-use crate::output::{count, short};
+use crate::output::{Output, count, short};
 use crate::session::Session;
 
 const EXAMPLES: &str = "\
@@ -35,24 +35,23 @@ pub(super) async fn run(globals: &Globals, args: Args) -> Outcome<()> {
     if args.decrypt {
         verification::verify_content(&session, &globals.unlock()?, &mut report).await?;
     }
-    say(&session, &report);
+    say(session.output, "", &report);
     session.output.result(&report);
     outcome(&report)
 }
 
-/// Prints a report for people.
-pub(super) fn say(session: &Session, report: &Report) {
-    let output = session.output;
+/// Prints a report for people, every line after `indent`.
+pub(super) fn say(output: Output, indent: &str, report: &Report) {
     for chain in &report.chains {
         output.say(format_args!(
-            "{:?}: {} batches with {} leaves of oracle {}",
+            "{indent}{:?}: {} batches with {} leaves of oracle {}",
             chain.kind,
             count(chain.batches),
             count(chain.leaves),
             short(&chain.oracle.to_string())
         ));
     }
-    output.say(format_args!("{} blocks fetched and hashed again", count(report.blocks)));
+    output.say(format_args!("{indent}{} blocks fetched and hashed again", count(report.blocks)));
     for device in &report.devices {
         let pending = match device.pending {
             Some(0) => String::new(),
@@ -60,20 +59,20 @@ pub(super) fn say(session: &Session, report: &Report) {
             None => ", the oracle does not say how many more it acknowledged".to_owned(),
         };
         output.say(format_args!(
-            "device {}: readings 1 to {}, {} anchored{pending}",
+            "{indent}device {}: readings 1 to {}, {} anchored{pending}",
             short(&device.device.to_string()),
             count(device.last_sequence),
             count(device.anchored)
         ));
     }
     if report.opened > 0 {
-        output.say(format_args!("{} readings opened, signatures and hash links checked", count(report.opened)));
+        output.say(format_args!("{indent}{} readings opened, signatures and hash links checked", count(report.opened)));
     }
     if report.faults.is_empty() {
-        output.say("everything fits: included, in order, without a gap");
+        output.say(format_args!("{indent}everything fits: included, in order, without a gap"));
     }
     for fault in &report.faults {
-        output.say(format_args!("FAULT {}: {}", fault.code, fault.message));
+        output.say(format_args!("{indent}FAULT {}: {}", fault.code, fault.message));
     }
 }
 

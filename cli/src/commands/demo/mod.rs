@@ -19,7 +19,7 @@ use self::tale::Tale;
 use self::world::World;
 use crate::actions::{receipts, verification};
 use crate::args::Globals;
-use crate::commands::{receipts as receipts_printing, verify as verify_printing};
+use crate::commands::{receipts as receipts_printing, up, verify as verify_printing};
 use crate::failure::{Failure, Outcome};
 use crate::moment;
 use crate::output::{Output, short};
@@ -57,6 +57,8 @@ pub(super) struct Args {
 
 pub(super) async fn run(globals: &Globals, args: Args) -> Outcome<()> {
     let output = globals.output();
+    // Quiet unless RUST_LOG asks for more: the story is on standard output.
+    up::start_logging("error", false);
     // Kept until the end: dropping it removes the folder.
     let temporary =
         match args.data_dir {
@@ -163,7 +165,7 @@ async fn check_everything(tale: &mut Tale, world: &World, device: &device_story:
     tale.chapter("Everything is checked against the chain");
     let mut report = verification::verify(&world.session).await?;
     verification::verify_content(&world.session, &world.people.patient, &mut report).await?;
-    verify_printing::say(&world.session, &report);
+    verify_printing::say(tale.output, "   ", &report);
     tale.fact("report", &report);
     tale.expect(report.faults.is_empty(), format!("no fault is found ({:?})", report.faults.first()))?;
     let acknowledged = device.acknowledged()?;

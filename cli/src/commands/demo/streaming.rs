@@ -90,10 +90,10 @@ pub(super) async fn stream(
         count(speed_up.into()),
         world.oracle_url
     ));
+    world.note_time(until_ms)?;
     let begun = Instant::now();
     let rejected = send(tale, world, device, measurements, (from_ms, until_ms), speed_up).await?;
     tale.expect(rejected == 0, format!("the oracle accepts every reading ({rejected} rejected)"))?;
-    world.note_time()?;
     world.settle().await?;
     let streamed = Streamed { from_s: from_ms / 1_000, until_s: until_ms / 1_000, readings };
     tell(tale, world, &streamed, begun.elapsed()).await?;

@@ -30,6 +30,7 @@ const STATE_FILE: &str = "demo.json";
 const PASSPHRASE_FILE: &str = "passphrase";
 const STATE_VERSION: u32 = 1;
 const HOUR_MS: u64 = 3_600_000;
+const SECOND_MS: u64 = 1_000;
 
 /// What a run leaves for the next one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -79,7 +80,8 @@ impl World {
         let parts = adapters::open_embedded(folder, clock.as_clock())?;
         // The chain's newest block may be younger than what the last run noted, if that one was killed.
         clock.advance_to(parts.ledger.finalised().await?.timestamp_ms);
-        clock.advance_to(clock.now_ms().div_ceil(HOUR_MS) * HOUR_MS);
+        // A little after everything that the last run left, so that the two can be told apart.
+        clock.advance_to(clock.now_ms() + SECOND_MS);
         let keys = identity::oracle_keys(&folder.join("oracle.keystore.json"), &passphrase)?;
         let operator = identity::operator_account(&folder.join("operator.keystore.json"), &passphrase)?;
         let path = folder.join("deployment.json");
@@ -139,9 +141,9 @@ impl World {
             .next("run with RUST_LOG=info to see what the oracle waits for"))
     }
 
-    /// Notes how far the demo's time is, so that a killed run is continued too.
-    pub(super) fn note_time(&mut self) -> Outcome<()> {
-        self.state.now_ms = self.clock.now_ms();
+    /// Notes that the next run begins at `moment_ms` or later, also if this one is killed before it gets there.
+    pub(super) fn note_time(&mut self, moment_ms: u64) -> Outcome<()> {
+        self.state.now_ms = self.state.now_ms.max(moment_ms);
         self.state.save(&self.folder)
     }
 }
