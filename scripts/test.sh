@@ -131,6 +131,8 @@ summary() {
 }
 
 [ "$tests_only" = yes ] || checks
+# With all targets, so that the programs which the scenarios run are there, and with the same features.
+step 'build' cargo build --locked --workspace --all-targets --features "$features"
 step 'tests' cargo test --locked --workspace --no-fail-fast --features "$features"
 contracts
 summary

@@ -139,9 +139,15 @@ impl Installation {
     /// Enrols somebody.
     #[must_use]
     pub fn enrol(&self, name: &str, role: &str) -> Person {
+        self.enrol_with(name, role, &[])
+    }
+
+    /// Enrols somebody with more options of `pulsegate enrol`.
+    #[must_use]
+    pub fn enrol_with(&self, name: &str, role: &str, options: &[&str]) -> Person {
         let person = self.person(name);
         let sponsor: &[&str] = if self.is_embedded() { &[] } else { &["--sponsor", "dev:alice"] };
-        person.does(&[&["enrol", "--role", role], sponsor].concat());
+        person.does(&[&["enrol", "--role", role], sponsor, options].concat());
         person
     }
 

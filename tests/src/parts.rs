@@ -43,16 +43,22 @@ pub fn recorded_patients() -> Option<PathBuf> {
 /// When it was not built: `scripts/test.sh` builds it with the features that the scenarios need.
 #[must_use]
 pub fn pulsegate() -> PathBuf {
-    if let Some(path) = std::env::var_os("PULSEGATE_BIN") {
-        return path.into();
-    }
+    std::env::var_os("PULSEGATE_BIN").map_or_else(|| built("pulsegate"), PathBuf::from)
+}
+
+/// The `pulsegate-agent` program that was built together with the tests.
+///
+/// # Panics
+/// When it was not built.
+#[must_use]
+pub fn agent() -> PathBuf {
+    built("pulsegate-agent")
+}
+
+fn built(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a running program knows its path");
-    let path = test.ancestors().nth(2).expect("tests are built in target/PROFILE/deps").join("pulsegate");
-    assert!(
-        path.is_file(),
-        "{} is not built; run scripts/test.sh --tests-only, or first: cargo build -p pulsegate --features real-parts,wallet,fault-injection",
-        path.display()
-    );
+    let path = test.ancestors().nth(2).expect("tests are built in target/PROFILE/deps").join(name);
+    assert!(path.is_file(), "{} is not built; run scripts/test.sh --tests-only, which builds it first", path.display());
     path
 }
 

@@ -94,9 +94,16 @@ impl Scene {
     /// The tree nodes that the reader was granted.
     async fn grant_keys(&self) -> GrantKeys {
         let patient = self.patient.account();
-        let grants = self.contracts.consent.grants_between(patient, self.reader.principal()).await.unwrap().value;
+        let grants = self
+            .contracts
+            .consent
+            .grants_between(patient, self.reader.principal())
+            .await
+            .expect("the chain answers")
+            .value;
         let wrapped = grants[0].request.wrapped_keys.expect("a permit carries keys");
-        let block = self.blocks.get(&cid_from_bytes(&wrapped).unwrap()).await.unwrap();
+        let cid = cid_from_bytes(&wrapped).expect("the contract takes CIDs alone");
+        let block = self.blocks.get(&cid).await.expect("the wrapped keys are stored");
         GrantKeys::open(&block, &self.reader.decryption, patient, self.reader.principal())
             .expect("the reader's own keys open it")
     }
@@ -235,7 +242,7 @@ async fn changed_reordered_and_shortened_manifests_do_not_fit_the_chain() {
     let foreign = Leaf::Record(RecordLeaf { sequence: 99, ..scene.outside().clone() });
     assert!(forged(&|leaves| leaves.push(foreign.clone())), "an added leaf fits");
     assert!(forged(&|leaves| leaves[0] = foreign.clone()), "a changed leaf fits");
-    assert!(forged(&|leaves| drop(leaves.remove(0))), "a withheld leaf fits");
+    assert!(forged(&|leaves| leaves.truncate(leaves.len() - 1)), "a withheld leaf fits");
     assert!(manifest.leaves.len() < 2 || forged(&|leaves| leaves.reverse()), "another order fits");
 }
 
@@ -320,7 +327,7 @@ fn is_refused<T>(outcome: &Result<T, LedgerError>, code: &str) -> bool {
 
 /// r ‖ s ‖ v, v 27 or 28, as wallets sign.
 fn signed(key: &WalletKey, digest: &[u8; 32]) -> [u8; 65] {
-    let (signature, recovery) = key.sign_prehash_recoverable(digest).unwrap();
+    let (signature, recovery) = key.sign_prehash_recoverable(digest).expect("a digest of 32 bytes can be signed");
     let mut bytes = [0; 65];
     bytes[..64].copy_from_slice(&signature.to_bytes());
     bytes[64] = 27 + recovery.to_byte();
@@ -330,7 +337,7 @@ fn signed(key: &WalletKey, digest: &[u8; 32]) -> [u8; 65] {
 fn address(key: &WalletKey) -> [u8; 20] {
     let point = key.verifying_key().to_encoded_point(false);
     let hash = ethers_core::utils::keccak256(&point.as_bytes()[1..]);
-    hash[12..].try_into().unwrap()
+    hash[12..].try_into().expect("a hash has 32 bytes")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use pulsegate_ipfs::wrapping::generate_rsa_pkcs8;
 use pulsegate_tests::device::{Device, now_ms};
 use pulsegate_tests::eventually::eventually;
 use pulsegate_tests::installation::Installation;
@@ -59,8 +60,15 @@ impl Wish<'_> {
 
 async fn the_whole_story(installation: &Installation) {
     let patient = installation.enrol("patient", "patient");
-    let (practitioner, insurer) =
-        (installation.enrol("practitioner", "practitioner"), installation.enrol("insurer", "insurer"));
+    let practitioner = installation.enrol("practitioner", "practitioner");
+    // The insurer's keys are RSA, so that the second algorithm goes the whole way too.
+    let [decryption, signing] = ["insurer.decryption.der", "insurer.signing.der"].map(|name| {
+        let file = installation.folder().join(name);
+        std::fs::write(&file, generate_rsa_pkcs8().expect("an RSA key can be made").as_slice())
+            .expect("the key is written");
+        file.to_str().expect("scenarios use plain file names").to_owned()
+    });
+    let insurer = installation.enrol_with("insurer", "insurer", &["--rsa", &decryption, "--rsa-signing", &signing]);
     let mut device = Device::added(installation, &patient, &["vital-signs", "ecg"]);
     let account = patient.account().to_string();
 
@@ -93,6 +101,11 @@ async fn the_whole_story(installation: &Installation) {
     let inside = Wish { from: "-3h", ..treatment };
     let opened = inside.opens(&practitioner, 3).await;
     assert!(opened.iter().all(|reading| reading.to_string().contains("8867-4")), "{opened:?}");
+    let fhir = practitioner.prints(&[&inside.arguments()[..], &["--format", "fhir"]].concat()).output;
+    let fhir: Value = serde_json::from_str(&fhir).expect("a FHIR Bundle is JSON");
+    assert_eq!((&fhir["resourceType"], fhir["entry"].as_array().map(Vec::len)), (&json!("Bundle"), Some(3)));
+    let csv = practitioner.prints(&[&inside.arguments()[..], &["--format", "csv"]].concat()).output;
+    assert_eq!(csv.lines().count(), 1 + 3, "a heading and a row for each reading: {csv}");
     // What is outside is refused with the reason that fits, also when something inside is opened with it.
     Wish { from: "-8h", until: "-4h", ..treatment }.is_refused(&practitioner, "OUTSIDE_WINDOW");
     Wish { purpose: "HRESCH", ..inside }.is_refused(&practitioner, "PURPOSE_NOT_COVERED");
