@@ -243,3 +243,59 @@ impl Rows<'_> {
         Ok(AppendOutcome::Accepted { position })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::OracleKeys;
+
+    fn entry(device: u8, sequence: u64, previous: u8, hash: u8) -> NewEntry {
+        NewEntry {
+            device: DeviceId([device; 32]),
+            patient: Principal([1; 32]),
+            sequence,
+            previous: [previous; 32],
+            hash: [hash; 32],
+            received_at_ms: 1,
+            quarantined: false,
+            cose: Zeroizing::new(vec![hash]),
+        }
+    }
+
+    fn log() -> (tempfile::TempDir, DurableLog) {
+        let dir = tempfile::tempdir().unwrap();
+        let log = DurableLog::open(dir.path(), &OracleKeys::from_seed(&[1; 32]), &[2; 32]).unwrap();
+        (dir, log)
+    }
+
+    #[test]
+    fn requests_of_one_group_see_each_other_in_order() {
+        let (_dir, log) = log();
+        let first = [entry(1, 1, 0, 11), entry(1, 2, 11, 12)];
+        let second = [entry(1, 2, 11, 99), entry(1, 1, 0, 11), entry(2, 1, 0, 21)];
+        let third = [entry(1, 3, 99, 13), entry(1, 4, 12, 14), entry(1, 3, 12, 13)];
+        let outcomes = log.append(&[&first[..], &second[..], &third[..]]).unwrap();
+        use AppendOutcome::{Accepted, BrokenLink, Duplicate, Gap, Replayed};
+        assert_eq!(outcomes[0], [Accepted { position: 1 }, Accepted { position: 2 }]);
+        assert_eq!(outcomes[1], [Replayed { last: 2 }, Duplicate { position: 1 }, Accepted { position: 3 }]);
+        assert_eq!(outcomes[2], [BrokenLink, Gap { expected: 3 }, Accepted { position: 4 }]);
+        let head = log.device_head(&DeviceId([1; 32])).unwrap();
+        assert_eq!(head, DeviceHead { sequence: 3, hash: [13; 32] });
+        let entries = log.entries_after(0, 10).unwrap();
+        assert_eq!(entries.iter().map(|entry| entry.cose[0]).collect::<Vec<_>>(), [11, 12, 21, 13]);
+    }
+
+    #[test]
+    fn a_resend_is_recognised_among_the_newest_readings_only() {
+        let (_dir, log) = log();
+        let count = u8::try_from(RECENT_READINGS_MAX / 8).unwrap();
+        let hash = |sequence: u64| u8::try_from(sequence % u64::from(count)).unwrap();
+        let entries: Vec<NewEntry> = (1..=RECENT_READINGS_MAX + 1)
+            .map(|sequence| entry(1, sequence, if sequence == 1 { 0 } else { hash(sequence - 1) }, hash(sequence)))
+            .collect();
+        log.append(&[&entries[..]]).unwrap();
+        let outcomes = log.append(&[&entries[..2]]).unwrap();
+        let last = RECENT_READINGS_MAX + 1;
+        assert_eq!(outcomes[0], [AppendOutcome::Replayed { last }, AppendOutcome::Duplicate { position: 2 }]);
+    }
+}
