@@ -118,6 +118,20 @@ parts() {
   fi
 }
 
+# suite TEXT FOUND REASON: what the suites of single crates did, which run on every adapter that is there.
+suite() {
+  if [ "$2" = yes ]; then printf 'ran      %s\n' "$1"; else printf 'not run  %s: %s\n' "$1" "$3"; fi >>"$PULSEGATE_TEST_REPORT"
+}
+on_path() { if command -v "$1" >/dev/null 2>&1; then printf yes; else printf no; fi; }
+
+suites() {
+  local data=no
+  [ ! -d "${PULSEGATE_DATA:-/nowhere}/physionet2012" ] || data=yes
+  suite "the ledger's suite on a contracts node" "$(on_path substrate-contracts-node)" 'substrate-contracts-node not on the PATH'
+  suite "the block store's suite on Kubo" "$(on_path ipfs)" 'ipfs not on the PATH'
+  suite "the device agent's sources on recorded patients" "$data" 'PULSEGATE_DATA names no folder with physionet2012/ and mitdb/'
+}
+
 summary() {
   local passed failed ignored
   printf '\n== Summary\n'
@@ -135,6 +149,7 @@ summary() {
 step 'build' cargo build --locked --workspace --all-targets --features "$features"
 step 'tests' cargo test --locked --workspace --no-fail-fast --features "$features"
 contracts
+suites
 summary
 if [ "$failures" -gt 0 ]; then
   printf '\n%s of the checks failed.\n' "$failures"

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pulsegate_tests::parts::{pulsegate, repository};
+use pulsegate_tests::parts::{agent, pulsegate, repository};
 
 /// Folders at the root of the repository: a text in backticks that begins with one of them is a path.
 const ROOTS: &[&str] =
@@ -99,6 +99,7 @@ fn commands_in_the_readme_are_known_with_all_their_options() {
                 help_of(&pulsegate(), &[command, subcommand])
             }
             ["pulsegate", command, ..] => help_of(&pulsegate(), &[command]),
+            ["pulsegate-agent", "run", ..] => help_of(&agent(), &["run"]) + &help_of(&agent(), &["run", "generate"]),
             [script, ..] if script.starts_with("scripts/") => help_of(&repository().join(script), &[]),
             _ => continue,
         };
