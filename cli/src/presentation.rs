@@ -2,7 +2,8 @@
 //!
 //! Must not: round or convert a value; what the device signed is what is shown.
 
-use pulsegate_detector::{Risk, TrafficClass, Verdict};
+use pulsegate_detector::{Risk, TrafficClass};
+use pulsegate_oracle::payload::Payload;
 use pulsegate_reading::{Reading, Value};
 use serde_json::{Value as Json, json};
 
@@ -33,8 +34,9 @@ pub(crate) fn value(reading: &Reading) -> String {
     }
 }
 
-/// What the detectors said, in a few words.
-pub(crate) fn verdict(verdict: &Verdict) -> String {
+/// What the detectors said, and how the device stood, in a few words.
+pub(crate) fn assessment(payload: &Payload) -> String {
+    let verdict = &payload.verdict;
     let mut words = Vec::new();
     if let Some(finding) = verdict.physiology.finding() {
         words.push(match &finding.news2 {
@@ -44,6 +46,9 @@ pub(crate) fn verdict(verdict: &Verdict) -> String {
     }
     if verdict.traffic.finding().is_some_and(|finding| finding.class == TrafficClass::Compromised) {
         words.push("device suspect".to_owned());
+    }
+    if payload.quarantined {
+        words.push("device in quarantine".to_owned());
     }
     if verdict.late {
         words.push("late".to_owned());
@@ -74,6 +79,7 @@ pub(crate) fn json(opened: &OpenedReading) -> Json {
         "loinc": opened.reading.code,
         "value": value(&opened.reading),
         "verdict": opened.payload.verdict,
+        "quarantined": opened.payload.quarantined,
         "device": leaf.device,
         "sequence": leaf.sequence,
         "generation": leaf.generation,
@@ -119,7 +125,7 @@ pub(crate) fn csv(readings: &[OpenedReading]) -> String {
                 period_ns,
                 origin,
                 factor,
-                verdict(&opened.payload.verdict),
+                assessment(&opened.payload),
                 opened.found.leaf.record.to_string(),
                 opened.found.batch.to_string(),
             ]);
@@ -170,4 +176,74 @@ fn urn(link: &[u8; 32]) -> String {
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let digits = hex::encode(bytes);
     format!("urn:uuid:{}-{}-{}-{}-{}", &digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..])
+}
+
+#[cfg(test)]
+mod tests {
+    use pulsegate_detector::{NotAssessed, Verdict};
+    use pulsegate_ipfs::manifest::RecordLeaf;
+    use pulsegate_reading::{Component, LoincCode, Quantity, Unit};
+    use pulsegate_rules::{DeviceId, Epoch, Generation, Principal, StreamId};
+
+    use super::*;
+    use crate::actions::opening::Found;
+
+    fn opened(code: LoincCode, value: Value) -> OpenedReading {
+        let device = DeviceId([3; 32]);
+        let leaf = RecordLeaf {
+            record: pulsegate_ipfs::Block::dag_cbor(&1).unwrap().cid,
+            stream: StreamId([0; 32]),
+            generation: Generation(0),
+            epoch: Epoch(0),
+            device,
+            sequence: 1,
+            link: [0xab; 32],
+            previous: [0; 32],
+        };
+        let patient = Principal([1; 32]);
+        let reading = Reading {
+            device,
+            patient,
+            audience: [0; 32],
+            sequence: 1,
+            previous: [0; 32],
+            measured_at_ms: 0,
+            code,
+            value,
+        };
+        let verdict = Verdict::not_assessed(true, NotAssessed::Late);
+        let payload = Payload { reading: Vec::new(), received_at_ms: 1, verdict, quarantined: true };
+        OpenedReading { found: Found { leaf, oracle: patient, batch: 7, anchored_at_ms: 2 }, payload, reading }
+    }
+
+    fn blood_pressure() -> OpenedReading {
+        let part = |code, value| Component { code, quantity: Quantity { value, unit: Unit::MillimetreOfMercury } };
+        let parts = vec![part(LoincCode::SystolicBloodPressure, 120.0), part(LoincCode::DiastolicBloodPressure, 80.5)];
+        opened(LoincCode::BloodPressure, Value::Components(parts))
+    }
+
+    #[test]
+    fn values_are_shown_as_signed() {
+        assert_eq!(value(&blood_pressure().reading), "120/80.5 mm[Hg]");
+        let rate = opened(LoincCode::HeartRate, Value::quantity(61.25, Unit::PerMinute));
+        assert_eq!(value(&rate.reading), "61.25 /min");
+        assert_eq!(assessment(&rate.payload), "device in quarantine; late");
+    }
+
+    #[test]
+    fn csv_has_one_row_per_number() {
+        let text = csv(&[blood_pressure()]);
+        let rows: Vec<&str> = text.lines().collect();
+        assert_eq!(rows.len(), 3);
+        assert!(rows[1].contains("8480-6,Systolic blood pressure,120,mm[Hg]"), "{text}");
+        assert!(rows[2].contains("8462-4,Diastolic blood pressure,80.5,mm[Hg]"), "{text}");
+    }
+
+    #[test]
+    fn a_bundle_names_each_reading_once_and_an_empty_one_has_no_list() {
+        let bundle_of_one = bundle(&[blood_pressure()]);
+        assert_eq!(bundle_of_one["entry"][0]["fullUrl"], "urn:uuid:abababab-abab-8bab-abab-abababababab");
+        assert_eq!(bundle_of_one["entry"][0]["resource"]["resourceType"], "Observation");
+        assert!(bundle(&[]).get("entry").is_none());
+    }
 }

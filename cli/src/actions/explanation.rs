@@ -135,3 +135,53 @@ fn outcome(grant: &Grant, question: &Question) -> GrantOutcome {
     };
     GrantOutcome { grant: grant.id, effect: effect.to_owned(), says, matches: matches!(alone, Decision::Permit(_)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use pulsegate_rules::consent::GrantRequest;
+    use pulsegate_rules::{Categories, Generation, Purposes};
+
+    use super::*;
+
+    const QUESTION: Question = Question {
+        patient: Principal([1; 32]),
+        reader: Principal([2; 32]),
+        category: Category::Ecg,
+        purpose: Purpose::Treatment,
+        at_s: 7_200,
+    };
+
+    fn grant(change: impl FnOnce(&mut Grant)) -> Grant {
+        let request = GrantRequest {
+            grantee: QUESTION.reader,
+            effect: Effect::Permit,
+            categories: Categories::of(&[Category::Ecg]),
+            purposes: Purposes::of(&[Purpose::Treatment]),
+            from_s: 3_600,
+            until_s: 10_800,
+            wrapped_keys: None,
+            generation: Generation(0),
+        };
+        let mut grant =
+            Grant { id: GrantId(1), patient: QUESTION.patient, request, granted_at_ms: 0, revoked_at_ms: None };
+        change(&mut grant);
+        grant
+    }
+
+    #[test]
+    fn every_grant_says_what_keeps_it_from_matching() {
+        let says = |change: fn(&mut Grant)| outcome(&grant(change), &QUESTION).says;
+        assert_eq!(says(|_| {}), "covers ecg for TREAT at this time");
+        assert_eq!(says(|grant| grant.revoked_at_ms = Some(0)), "was revoked at 1970-01-01T00:00:00Z");
+        assert!(says(|grant| grant.request.categories = Categories::of(&[Category::Activity])).contains("not for ecg"));
+        assert!(says(|grant| grant.request.purposes = Purposes::of(&[Purpose::Research])).contains("not for TREAT"));
+        assert!(says(|grant| grant.request.until_s = 7_200).contains("until 1970-01-01T02:00:00Z"));
+    }
+
+    #[test]
+    fn a_denial_that_matches_is_told_as_one() {
+        let denial = grant(|grant| grant.request.effect = Effect::Deny);
+        let told = outcome(&denial, &QUESTION);
+        assert_eq!((told.effect.as_str(), told.matches), ("forbids", true));
+    }
+}

@@ -118,7 +118,7 @@ fn row(opened: &OpenedReading) -> Vec<String> {
         moment::format_ms(opened.reading.measured_at_ms),
         presentation::name(&opened.reading).to_owned(),
         presentation::value(&opened.reading),
-        presentation::verdict(&opened.payload.verdict),
+        presentation::assessment(&opened.payload),
         opened.found.leaf.sequence.to_string(),
         output::short(&opened.found.leaf.record.to_string()),
     ]
