@@ -1,7 +1,7 @@
 //! What the patient gets to know: every release and every refusal, from the anchored receipts.
 //!
-//! Guarantees: each receipt is opened with the patient's key, its signature names the oracle, and its place in the anchored
-//! batch is checked; missing numbers show. Must not: show a receipt of somebody else.
+//! Guarantees: each receipt is opened with the patient's key, is the one that the anchored batch names, and says which key signed
+//! it; missing numbers show. Must not: show a receipt of somebody else.
 
 use std::collections::BTreeMap;
 
@@ -40,6 +40,10 @@ pub(crate) struct ReceiptLine {
     pub(crate) block: u64,
     /// The oracle.
     pub(crate) oracle: Principal,
+    /// The key that signed it.
+    pub(crate) signer: OracleKey,
+    /// Whether the registry's present oracle set has that key; an oracle may have left since.
+    pub(crate) in_present_set: bool,
     /// The batch that holds it.
     pub(crate) batch: u64,
     /// Its block.
@@ -106,8 +110,11 @@ pub(crate) async fn list(session: &Session, identity: &Identity) -> Outcome<Rece
                     list.faults.push(Fault::new("RECEIPT_GAP", message));
                 }
                 expected = leaf.sequence.saturating_add(1);
-                match open(session, identity, leaf, &oracles).await {
-                    Ok(receipt) => list.receipts.push(line(receipt, leaf, batch.header.sequence)),
+                match open(session, identity, leaf).await {
+                    Ok((receipt, signer)) => {
+                        let in_set = oracles.contains(&signer);
+                        list.receipts.push(line(receipt, leaf, batch.header.sequence, (signer, in_set)));
+                    }
                     Err(failure) => {
                         let message = format!("receipt {} of {}: {}", leaf.sequence, chain.oracle, failure.message);
                         list.faults.push(Fault::new(&failure.code, message));
@@ -167,20 +174,18 @@ pub(crate) fn runs(mut epochs: Vec<Epoch>) -> Vec<std::ops::Range<Epoch>> {
     runs
 }
 
-async fn open(session: &Session, identity: &Identity, leaf: &ReceiptLeaf, oracles: &[OracleKey]) -> Outcome<Receipt> {
+/// Opens a receipt and checks that it is the one that the anchored manifest names; returns it with the key that signed it.
+async fn open(session: &Session, identity: &Identity, leaf: &ReceiptLeaf) -> Outcome<(Receipt, OracleKey)> {
     let block = session.blocks.get(&leaf.receipt).await?;
     let signed = SignedReceipt::open(&block, &identity.principal(), identity.decryption())?;
-    let signer = signed.signer().filter(|signer| oracles.contains(signer));
-    if signer.is_none() {
-        return Err(Failure::new("RECEIPT_FOREIGN", "its signature is of no oracle in the present set"));
-    }
     if signed.digest() != leaf.digest {
         return Err(Failure::new("RECEIPT_MISMATCH", "it is not the receipt that its manifest names"));
     }
-    Ok(signed.unverified()?)
+    let signer = signed.signer().ok_or_else(|| Failure::new("RECEIPT_FOREIGN", "its signature is of no key"))?;
+    Ok((signed.unverified()?, signer))
 }
 
-fn line(receipt: Receipt, leaf: &ReceiptLeaf, batch: u64) -> ReceiptLine {
+fn line(receipt: Receipt, leaf: &ReceiptLeaf, batch: u64, (signer, in_present_set): (OracleKey, bool)) -> ReceiptLine {
     ReceiptLine {
         answered_at_ms: receipt.answered_at_ms,
         reader: receipt.reader,
@@ -192,6 +197,8 @@ fn line(receipt: Receipt, leaf: &ReceiptLeaf, batch: u64) -> ReceiptLine {
         grant: receipt.grant,
         block: receipt.block.number,
         oracle: receipt.oracle,
+        signer,
+        in_present_set,
         batch,
         cid: leaf.receipt.to_string(),
     }

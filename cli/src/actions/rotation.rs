@@ -1,7 +1,7 @@
 //! A patient's key generations: publishing the public keys of coming hours, and moving to a new generation.
 //!
 //! Guarantees: a new generation's secret is in the keystore file before anything of it is published, so no record can be
-//! sealed to a key that is not kept; an interrupted rotation goes on when it is repeated; grants that were revoked get no new
+//! sealed to a key that is not kept; an interrupted rotation is made up for by the next one; grants that were revoked get no new
 //! keys. Must not: change a grant's window, categories or purposes.
 
 use pulsegate_ipfs::block;
@@ -88,27 +88,25 @@ pub(crate) async fn rotate(session: &Session, identity: &mut Identity, days: u32
     // Kept before it is used: a secret that an interrupted rotation left behind is taken up again.
     identity.ensure_generation(next)?;
     let (cid, _) = store_directory(session, identity, next, days).await?;
-    let moved = consent.rotate(identity.account(), next, cid).await?;
-    identity.retire(current, moved.transaction.block.timestamp_ms / 1_000)?;
     let mut standing = granting::grants_of(session, identity.principal()).await?;
     standing.retain(|grant| grant.revoked_at_ms.is_none() && grant.request.effect == Effect::Permit);
-    let bar = session.output.progress(standing.len() as u64, "wrapping keys");
-    let mut rewrapped = Vec::with_capacity(standing.len());
+    let bar = session.output.progress(2 * standing.len() as u64, "wrapping keys");
+    // Everything that can fail for lack of a key or of room does so before the contract moves.
+    let mut wrapped = Vec::with_capacity(standing.len());
     for grant in &standing {
         let request = &grant.request;
-        let keys = granting::wrap_keys(
-            session,
-            identity,
-            request.grantee,
-            request.categories,
-            (request.from_s, request.until_s),
-            next,
-        )
-        .await?;
+        let window = (request.from_s, request.until_s);
+        wrapped.push(granting::wrap_keys(session, identity, request.grantee, request.categories, window, next).await?);
+        bar.inc(1);
+    }
+    let moved = consent.rotate(identity.account(), next, cid).await?;
+    identity.retire(current, moved.transaction.block.timestamp_ms / 1_000)?;
+    let mut rewrapped = Vec::with_capacity(standing.len());
+    for (grant, keys) in standing.iter().zip(wrapped) {
         let written = consent.rewrap(identity.account(), grant.id, next, keys).await?;
         rewrapped.push(Rewrapped {
             grant: grant.id,
-            grantee: request.grantee,
+            grantee: grant.request.grantee,
             wrapped_keys: block::cid_from_bytes(&keys)?.to_string(),
             transaction: TransactionLine::of(&written.transaction),
         });

@@ -13,7 +13,7 @@ Examples:
 Makes a new generation secret, publishes the public keys of the coming hours, moves the contract to the new generation and
 wraps the keys of every standing grant again: old and new generation, each within the grant's own window. Grants that you
 revoked are left out, so the keys given under them open nothing that is sealed from now on.
-Interrupted? Run it again: it goes on where it stopped.";
+Interrupted? Run it again: every standing grant has its keys afterwards.";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
