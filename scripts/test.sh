@@ -71,7 +71,13 @@ checks() {
     left_out 'shellcheck' 'shellcheck is not installed (apt-get install shellcheck)'
   fi
   if has_cargo_command deny; then
-    step 'cargo deny' cargo deny --all-features check
+    step 'cargo deny: licences, bans, sources' cargo deny --all-features check licenses bans sources
+    # Advisories come from a database of their own, which a machine without internet does not have.
+    if cargo deny fetch db >/dev/null 2>&1; then
+      step 'cargo deny: advisories' cargo deny --all-features check advisories
+    else
+      left_out 'cargo deny: advisories' 'the advisory database cannot be fetched'
+    fi
   else
     left_out 'cargo deny' 'cargo-deny is not installed (cargo install cargo-deny --locked)'
   fi

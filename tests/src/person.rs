@@ -84,6 +84,14 @@ impl Person {
         answer
     }
 
+    /// As [`Person::does`], from a line whose words are parted by spaces.
+    ///
+    /// # Panics
+    /// When the command does not succeed.
+    pub fn types(&self, line: &str) -> Answer {
+        self.does(&line.split_whitespace().collect::<Vec<_>>())
+    }
+
     /// Runs a command as people do, without `--json`.
     ///
     /// # Panics

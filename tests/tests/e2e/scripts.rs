@@ -1,6 +1,6 @@
 //! A patient's day by the shell scripts, for real: node, Kubo, deployment with cargo-contract, grant, list, revoke.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use pulsegate_tests::device::Device;
@@ -11,9 +11,9 @@ use pulsegate_tests::person::{EXIT_REFUSED, PASSPHRASE, Person};
 use pulsegate_tests::process::{Server, free_port};
 
 /// A script started in the background, ready when it has said so.
-async fn started(name: &'static str, script: &str, arguments: &[&str], log: &Path) -> Server {
+async fn started(name: &'static str, script: &str, arguments: &str, log: &Path) -> Server {
     let mut command = Command::new(repository().join("scripts").join(script));
-    command.args(arguments);
+    command.args(arguments.split_whitespace());
     let server = Server::start_script(name, &mut command, log);
     eventually("the script says that its server is ready", READY_WITHIN, || {
         let output = server.output();
@@ -24,9 +24,9 @@ async fn started(name: &'static str, script: &str, arguments: &[&str], log: &Pat
 }
 
 /// Runs a script as somebody.
-fn script(person: &Person, installation: &Installation, name: &str, arguments: &[&str]) -> String {
+fn script(person: &Person, installation: &Installation, name: &str, arguments: &str) -> String {
     let output: Output = Command::new(repository().join("scripts").join(name))
-        .args(arguments)
+        .args(arguments.split_whitespace())
         .env("PULSEGATE_BIN", pulsegate())
         .env("PULSEGATE_CONFIG", installation.config())
         .env("PULSEGATE_KEYSTORE", person.keystore())
@@ -34,7 +34,7 @@ fn script(person: &Person, installation: &Installation, name: &str, arguments: &
         .output()
         .expect("the script runs");
     let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{name} {arguments:?}: {printed}{errors}");
+    assert!(output.status.success(), "{name} {arguments}: {printed}{errors}");
     printed.into_owned()
 }
 
@@ -48,6 +48,38 @@ async fn gone(pid_file: &Path) {
     .await;
 }
 
+/// Both servers, started by their scripts.
+struct Servers {
+    node: Server,
+    kubo: Server,
+    rpc: u16,
+    api: u16,
+    pid_files: [PathBuf; 2],
+}
+
+impl Servers {
+    async fn started(folder: &Path) -> Self {
+        let (rpc, api, gateway) = (free_port(), free_port(), free_port());
+        let pid_files = ["node.pid", "kubo.pid"].map(|name| folder.join(name));
+        let [node_pid, kubo_pid] = pid_files.each_ref().map(|file| file.display());
+        let base_path = folder.join("node");
+        let node = format!("--base-path {} --port {rpc} --pid-file {node_pid}", base_path.display());
+        let node = started("scripts/node.sh", "node.sh", &node, &folder.join("node.log")).await;
+        let repo = folder.join("kubo");
+        let ports = format!("--api-port {api} --gateway-port {gateway} --pid-file {kubo_pid}");
+        let kubo = format!("--offline --repo {} {ports}", repo.display());
+        let kubo = started("scripts/ipfs.sh", "ipfs.sh", &kubo, &folder.join("kubo.log")).await;
+        Self { node, kubo, rpc, api, pid_files }
+    }
+
+    async fn end(self) {
+        for (script, pid_file) in [self.node, self.kubo].into_iter().zip(self.pid_files) {
+            assert!(script.terminate().success(), "a script that is asked to end ends well");
+            gone(&pid_file).await;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn patients_day_by_script_on_real_parts() {
     const SCENARIO: &str = "a patient's day by script: node.sh, ipfs.sh, deploy.sh, grant, list, revoke";
@@ -55,88 +87,44 @@ async fn patients_day_by_script_on_real_parts() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let (port, rpc, api, gateway) = (free_port(), free_port(), free_port(), free_port());
-    let at = |name: &str| folder.path().join(name);
-    let text = |path: &Path| path.to_str().unwrap().to_owned();
-    let (node_pid, kubo_pid) = (at("node.pid"), at("kubo.pid"));
-    let node_arguments =
-        ["--base-path", &text(&at("node")), "--port", &rpc.to_string(), "--pid-file", &text(&node_pid)];
-    let node = started("scripts/node.sh", "node.sh", &node_arguments, &at("node.log")).await;
-    let kubo_arguments = [
-        "--offline",
-        "--repo",
-        &text(&at("kubo")),
-        "--api-port",
-        &api.to_string(),
-        "--gateway-port",
-        &gateway.to_string(),
-        "--pid-file",
-        &text(&kubo_pid),
-    ];
-    let kubo = started("scripts/ipfs.sh", "ipfs.sh", &kubo_arguments, &at("kubo.log")).await;
-
+    let (servers, port) = (Servers::started(folder.path()).await, free_port());
+    let (rpc, api) = (servers.rpc.to_string(), servers.api.to_string());
     let example = std::fs::read_to_string(repository().join("cli/examples/real-parts.toml")).unwrap();
-    let configuration =
-        example.replace("7400", &port.to_string()).replace("9944", &rpc.to_string()).replace("5001", &api.to_string());
+    let configuration = example.replace("7400", &port.to_string()).replace("9944", &rpc).replace("5001", &api);
     let (node_url, kubo_url) = (format!("ws://127.0.0.1:{rpc}"), format!("http://127.0.0.1:{api}"));
-    let deployment = text(&at("deployment.json"));
-    let mut installation =
-        Installation::prepared(Parts::Elsewhere { node_url: node_url.clone(), kubo_url }, folder, port, &configuration);
-    let operator = installation.person("operator");
-    let config = text(&installation.config());
-    script(&operator, &installation, "deploy.sh", &["--url", &node_url, "--output", &deployment, "--config", &config]);
+    let parts = Parts::Elsewhere { node_url: node_url.clone(), kubo_url };
+    let mut installation = Installation::prepared(parts, folder, port, &configuration);
+    let deployment = installation.folder().join("deployment.json");
+    let deploy =
+        format!("--url {node_url} --output {} --config {}", deployment.display(), installation.config().display());
+    script(&installation.person("operator"), &installation, "deploy.sh", &deploy);
     installation.start().await;
 
-    let (patient, practitioner) =
-        (installation.enrol("patient", "patient"), installation.enrol("practitioner", "practitioner"));
+    let patient = installation.enrol("patient", "patient");
+    let practitioner = installation.enrol("practitioner", "practitioner");
     let mut device = Device::added(&installation, &patient, &["vital-signs"]);
     device.measure(3);
     device.send_all().await;
-    let grant = [
-        "--to",
-        practitioner.keystore(),
-        "--from",
-        "-2h",
-        "--until",
-        "+1h",
-        "--read",
-        "vital-signs",
-        "--for",
-        "treatment",
-    ];
+    let window = "--from -2h --until +1h";
+    let grant = format!("--to {} --read vital-signs --for treatment {window}", practitioner.keystore());
     script(&patient, &installation, "grant-consent.sh", &grant);
-    let listed = script(&patient, &installation, "list-grants.sh", &["--standing", "--json"]);
+    let listed = script(&patient, &installation, "list-grants.sh", "--standing --json");
     assert_eq!(grants_in(&listed), 1, "{listed}");
-    let account = patient.account().to_string();
-    let open = [
-        "open",
-        "--patient",
-        &account,
-        "--category",
-        "vital-signs",
-        "--purpose",
-        "TREAT",
-        "--from",
-        "-2h",
-        "--until",
-        "+1h",
-    ];
+    let open = format!("open --patient {} --category vital-signs --purpose TREAT {window}", patient.account());
+    let open: Vec<&str> = open.split_whitespace().collect();
     eventually("the practitioner reads what was granted", READY_WITHIN, || async {
         let opened = practitioner.tries(&open);
         let count = opened.json["readings"].as_array().map_or(0, Vec::len);
         if count == 3 { Ok(()) } else { Err(format!("{count} readings, {}", opened.errors)) }
     })
     .await;
-    script(&patient, &installation, "revoke-consent.sh", &["1"]);
+    script(&patient, &installation, "revoke-consent.sh", "1");
     assert_eq!(practitioner.tries(&open).code, EXIT_REFUSED, "a revoked grant opens nothing");
-    let listed = script(&patient, &installation, "list-grants.sh", &["--standing", "--json"]);
+    let listed = script(&patient, &installation, "list-grants.sh", "--standing --json");
     assert_eq!(grants_in(&listed), 0, "{listed}");
 
     installation.stop();
-    for (script, pid_file) in [(node, node_pid), (kubo, kubo_pid)] {
-        assert!(script.terminate().success(), "a script that is asked to end ends well");
-        gone(&pid_file).await;
-    }
+    servers.end().await;
     parts::ran(SCENARIO);
 }
 

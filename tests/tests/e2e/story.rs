@@ -58,123 +58,102 @@ impl Wish<'_> {
     }
 }
 
-async fn the_whole_story(installation: &Installation) {
-    let patient = installation.enrol("patient", "patient");
-    let practitioner = installation.enrol("practitioner", "practitioner");
-    // The insurer's keys are RSA, so that the second algorithm goes the whole way too.
-    let [decryption, signing] = ["insurer.decryption.der", "insurer.signing.der"].map(|name| {
-        let file = installation.folder().join(name);
-        std::fs::write(&file, generate_rsa_pkcs8().expect("an RSA key can be made").as_slice())
-            .expect("the key is written");
-        file.to_str().expect("scenarios use plain file names").to_owned()
-    });
-    let insurer = installation.enrol_with("insurer", "insurer", &["--rsa", &decryption, "--rsa-signing", &signing]);
-    let mut device = Device::added(installation, &patient, &["vital-signs", "ecg"]);
-    let account = patient.account().to_string();
+/// Who is in the story.
+struct Cast {
+    patient: Person,
+    practitioner: Person,
+    insurer: Person,
+    device: Device,
+}
 
+impl Cast {
+    /// Everybody enrols; the insurer's keys are RSA, so that the second algorithm goes the whole way too.
+    fn enrolled(installation: &Installation) -> Self {
+        let patient = installation.enrol("patient", "patient");
+        let practitioner = installation.enrol("practitioner", "practitioner");
+        let [decryption, signing] = ["insurer.decryption.der", "insurer.signing.der"].map(|name| {
+            let file = installation.folder().join(name);
+            let key = generate_rsa_pkcs8().expect("an RSA key can be made");
+            std::fs::write(&file, key.as_slice()).expect("the key is written");
+            file.to_str().expect("scenarios use plain file names").to_owned()
+        });
+        let insurer = installation.enrol_with("insurer", "insurer", &["--rsa", &decryption, "--rsa-signing", &signing]);
+        let device = Device::added(installation, &patient, &["vital-signs", "ecg"]);
+        Self { patient, practitioner, insurer, device }
+    }
+
+    /// The patient grants, or with `--deny` among the options forbids, the vital signs from three hours ago on; the grant's number.
+    fn grant(&self, to: &Person, purpose: &str, options: &str) -> String {
+        let window = "--category vital-signs --from -3h --until +1h";
+        let granted =
+            self.patient.types(&format!("grant --to {} --purpose {purpose} {window} {options}", to.account()));
+        granted.json["grant"].as_u64().expect("a grant has a number").to_string()
+    }
+}
+
+async fn the_whole_story(installation: &Installation) {
+    let mut cast = Cast::enrolled(installation);
     // Two readings before the window that will be granted, three inside it.
     for hours_ago in [6, 5, 2, 1, 0] {
-        device.measure_at(now_ms() - hours_ago * HOUR_MS);
+        cast.device.measure_at(now_ms() - hours_ago * HOUR_MS);
     }
-    device.send_all().await;
-    assert_eq!(device.acknowledged().len(), 5);
-    verified(&patient, 5).await;
+    cast.device.send_all().await;
+    assert_eq!(cast.device.acknowledged().len(), 5);
+    verified(&cast.patient, 5).await;
 
-    let treatment = Wish { patient: &account, category: "vital-signs", purpose: "TREAT", from: "-8h", until: "+1h" };
-    treatment.is_refused(&practitioner, "NO_GRANT");
-    let to = practitioner.account().to_string();
-    let granted = patient.does(&[
-        "grant",
-        "--to",
-        &to,
-        "--category",
-        "vital-signs",
-        "--purpose",
-        "TREAT",
-        "--from",
-        "-3h",
-        "--until",
-        "+1h",
-    ]);
-    let grant = granted.json["grant"].as_u64().expect("a grant has a number").to_string();
+    let account = cast.patient.account().to_string();
+    let ever = Wish { patient: &account, category: "vital-signs", purpose: "TREAT", from: "-8h", until: "+1h" };
+    let inside = Wish { from: "-3h", ..ever };
+    ever.is_refused(&cast.practitioner, "NO_GRANT");
+    let grant = cast.grant(&cast.practitioner, "TREAT", "");
+    exactly_the_window_opens(&mut cast, &ever, &inside).await;
 
-    let inside = Wish { from: "-3h", ..treatment };
-    let opened = inside.opens(&practitioner, 3).await;
+    // A denial wins over the permit, and taking the denial back restores it.
+    let denial = cast.grant(&cast.practitioner, "TREAT", "--deny");
+    inside.is_refused(&cast.practitioner, "DENIED_BY_PATIENT");
+    cast.patient.does(&["revoke", &denial]);
+    inside.opens(&cast.practitioner, 3).await;
+
+    // The insurer keeps a grant over the rotation, the practitioner loses theirs.
+    cast.grant(&cast.insurer, "HPAYMT", "");
+    let revoked = cast.patient.does(&["revoke", &grant]);
+    assert!(!revoked.json["released"].as_array().expect("the revocation lists what was released").is_empty());
+    inside.is_refused(&cast.practitioner, "REVOKED");
+    assert_eq!(cast.patient.does(&["rotate"]).json["generation"], json!(1));
+    cast.device.measure(2);
+    cast.device.send_all().await;
+    Wish { purpose: "HPAYMT", ..inside }.opens(&cast.insurer, 5).await;
+    inside.is_refused(&cast.practitioner, "REVOKED");
+
+    let reader = cast.practitioner.account().to_string();
+    receipts_tell_everything(&cast.patient, &reader).await;
+    let grants = cast.patient.does(&["grants"]).json;
+    assert!(grants.to_string().contains(&reader), "{grants}");
+    let question = format!("explain --patient {account} --reader {reader} --category vital-signs --purpose TREAT");
+    let explained = cast.practitioner.types(&question).json;
+    assert!(explained.to_string().contains("revoked"), "{explained}");
+    // The first five, the ECG one and the two after the rotation.
+    verified(&cast.patient, 8).await;
+}
+
+/// The grantee opens what was granted, in every format, and nothing else; each refusal says why.
+async fn exactly_the_window_opens(cast: &mut Cast, ever: &Wish<'_>, inside: &Wish<'_>) {
+    let practitioner = &cast.practitioner;
+    let opened = inside.opens(practitioner, 3).await;
     assert!(opened.iter().all(|reading| reading.to_string().contains("8867-4")), "{opened:?}");
     let fhir = practitioner.prints(&[&inside.arguments()[..], &["--format", "fhir"]].concat()).output;
     let fhir: Value = serde_json::from_str(&fhir).expect("a FHIR Bundle is JSON");
     assert_eq!((&fhir["resourceType"], fhir["entry"].as_array().map(Vec::len)), (&json!("Bundle"), Some(3)));
     let csv = practitioner.prints(&[&inside.arguments()[..], &["--format", "csv"]].concat()).output;
     assert_eq!(csv.lines().count(), 1 + 3, "a heading and a row for each reading: {csv}");
-    // What is outside is refused with the reason that fits, also when something inside is opened with it.
-    Wish { from: "-8h", until: "-4h", ..treatment }.is_refused(&practitioner, "OUTSIDE_WINDOW");
-    Wish { purpose: "HRESCH", ..inside }.is_refused(&practitioner, "PURPOSE_NOT_COVERED");
-    inside.is_refused(&insurer, "NO_GRANT");
-    let mixed = practitioner.tries(&treatment.arguments());
+
+    Wish { until: "-4h", ..*ever }.is_refused(practitioner, "OUTSIDE_WINDOW");
+    Wish { purpose: "HRESCH", ..*inside }.is_refused(practitioner, "PURPOSE_NOT_COVERED");
+    inside.is_refused(&cast.insurer, "NO_GRANT");
+    // What is outside is refused also when something inside is opened with it.
+    let mixed = practitioner.tries(&ever.arguments());
     assert!(mixed.json.to_string().contains("OUTSIDE_WINDOW"), "{}", mixed.json);
-    the_other_category_is_refused(&mut device, &patient, &practitioner, &inside).await;
-
-    // A denial wins over the permit, and taking the denial back restores it.
-    let denied = patient.does(&[
-        "grant",
-        "--deny",
-        "--to",
-        &to,
-        "--category",
-        "vital-signs",
-        "--purpose",
-        "TREAT",
-        "--from",
-        "-3h",
-        "--until",
-        "+1h",
-    ]);
-    inside.is_refused(&practitioner, "DENIED_BY_PATIENT");
-    patient.does(&["revoke", &denied.json["grant"].to_string()]);
-    inside.opens(&practitioner, 3).await;
-
-    // The insurer keeps a grant over the rotation, the practitioner loses theirs.
-    let insurer_account = insurer.account().to_string();
-    patient.does(&[
-        "grant",
-        "--to",
-        &insurer_account,
-        "--category",
-        "vital-signs",
-        "--purpose",
-        "HPAYMT",
-        "--from",
-        "-3h",
-        "--until",
-        "+1h",
-    ]);
-    let revoked = patient.does(&["revoke", &grant]);
-    assert!(!revoked.json["released"].as_array().expect("the revocation lists what was released").is_empty());
-    inside.is_refused(&practitioner, "REVOKED");
-    let rotated = patient.does(&["rotate"]);
-    assert_eq!(rotated.json["generation"], json!(1));
-    device.measure(2);
-    device.send_all().await;
-    Wish { purpose: "HPAYMT", ..inside }.opens(&insurer, 5).await;
-    inside.is_refused(&practitioner, "REVOKED");
-
-    receipts_tell_everything(&patient, &to).await;
-    let grants = patient.does(&["grants"]).json;
-    assert!(grants.to_string().contains(&to), "{grants}");
-    let explained = practitioner.does(&[
-        "explain",
-        "--patient",
-        &account,
-        "--reader",
-        &to,
-        "--category",
-        "vital-signs",
-        "--purpose",
-        "TREAT",
-    ]);
-    assert!(explained.json.to_string().contains("revoked"), "{}", explained.json);
-    // Three readings more than the device's own count: the ECG one and the two after the rotation.
-    verified(&patient, 8).await;
+    the_other_category_is_refused(&mut cast.device, &cast.patient, practitioner, inside).await;
 }
 
 /// An ECG reading is there, but only vital signs were granted.
