@@ -5,12 +5,11 @@
 //! | `POST /gateway/blocks`, body a CAR whose roots are to be pinned | 204 |
 //! | `GET /gateway/blocks/{cid}` | 200 with the block's bytes |
 //! | `HEAD /gateway/blocks/{cid}` | 200 or 404 |
-//! | `DELETE /gateway/blocks/{cid}` | 204; unpins the root |
 //! | `GET /gateway/blocks-health` | 204 |
 //!
-//! An error is JSON: `code`, `message`, `next`. Whoever reaches these routes may store, read and unpin: blocks hold ciphertext only,
-//! but unpinning destroys, so the routes belong on a loopback address. The client recomputes every CID and trusts the other side
-//! with nothing but keeping.
+//! An error is JSON: `code`, `message`, `next`. Whoever reaches these routes may store and read; blocks hold ciphertext only. Nobody may
+//! unpin here: it destroys, and a request carries nothing that says whose it is. The routes belong on a loopback address. The client
+//! recomputes every CID and trusts the other side with nothing but keeping.
 
 mod client;
 mod routes;

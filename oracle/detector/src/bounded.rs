@@ -36,18 +36,6 @@ impl<K: Copy + Eq + Hash, V: Default> Bounded<K, V> {
         &mut entry.1
     }
 
-    /// The state of a key, if there is one; not touched.
-    pub(crate) fn get(&self, key: &K) -> Option<&V> {
-        self.entries.get(key).map(|(_, value)| value)
-    }
-
-    /// Forgets a key.
-    pub(crate) fn remove(&mut self, key: &K) {
-        if let Some((touched_at, _)) = self.entries.remove(key) {
-            self.touched.remove(&touched_at);
-        }
-    }
-
     /// How many keys there are.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
@@ -65,10 +53,8 @@ mod tests {
         *map.entry(2) = 20;
         *map.entry(1) += 1;
         *map.entry(3) = 30;
-        assert_eq!((map.get(&1), map.get(&2), map.get(&3)), (Some(&11), None, Some(&30)));
-        map.remove(&1);
-        assert_eq!(map.len(), 1);
-        *map.entry(4) = 40;
-        assert_eq!((map.get(&3), map.get(&4)), (Some(&30), Some(&40)));
+        assert_eq!(map.len(), 2);
+        assert_eq!((*map.entry(1), *map.entry(3)), (11, 30));
+        assert_eq!(*map.entry(2), 0, "it gave way and starts anew");
     }
 }

@@ -6,7 +6,7 @@
 //! their time of arrival and count as one. State: ten times per device, at most [`RATE_DEVICES_MAX`] devices.
 //!
 //! Limits of the rule: a device that is slow by design until flagged, or one that was already flooded when it was first seen, is not
-//! found; after a restart a device's norm is learnt anew unless [`RequestRate::set_norm`] gives it back.
+//! found; after a restart a device's norm is learnt anew.
 
 use std::collections::VecDeque;
 
@@ -64,25 +64,6 @@ impl RequestRate {
         ]);
         Self { model: ModelId(digest.0), devices: Bounded::new(devices_max) }
     }
-
-    /// A device's norm, milliseconds between requests, once it is known.
-    #[must_use]
-    pub fn norm_ms(&self, device: &DeviceId) -> Option<f64> {
-        self.devices.get(device).and_then(|state| state.norm_ms)
-    }
-
-    /// Gives a device the norm it had before a restart, milliseconds; not finite or not positive ones are ignored.
-    pub fn set_norm(&mut self, device: DeviceId, norm_ms: f64) {
-        if norm_ms.is_finite() && norm_ms > 0.0 {
-            self.devices.entry(device).norm_ms = Some(norm_ms);
-        }
-    }
-
-    /// How many devices are watched.
-    #[must_use]
-    pub fn devices(&self) -> usize {
-        self.devices.len()
-    }
 }
 
 impl TrafficDetector for RequestRate {
@@ -104,10 +85,6 @@ impl TrafficDetector for RequestRate {
         }
         state.last_ms = Some(state.last_ms.unwrap_or(0).max(arrival.received_at_ms));
         Ok(state.judge(model, &arrival.device))
-    }
-
-    fn forget(&mut self, device: &DeviceId) {
-        self.devices.remove(device);
     }
 }
 

@@ -60,9 +60,6 @@ pub trait TrafficDetector: Send {
     /// # Errors
     /// [`DetectorError`]; the state is then as before.
     fn screen(&mut self, arrival: &Arrival) -> Result<Assessment<TrafficFinding>, DetectorError>;
-
-    /// Forgets what is known of a device, as when it is registered anew.
-    fn forget(&mut self, device: &DeviceId);
 }
 
 /// Judges a patient by what was measured.

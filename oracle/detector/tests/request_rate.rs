@@ -126,29 +126,29 @@ fn a_flooding_device_does_not_touch_another() {
 
 #[test]
 fn state_is_bounded_and_the_device_heard_of_longest_ago_gives_way() {
-    let mut rule = RequestRate::new(100);
-    for number in 0..10_000_u32 {
-        let mut id = [0; 32];
-        id[..4].copy_from_slice(&number.to_be_bytes());
-        arrive(&mut rule, DeviceId(id), START_MS + u64::from(number));
-        assert!(rule.devices() <= 100);
+    let mut rule = RequestRate::new(3);
+    let at_ms = learn(&mut rule, device(1), 1_000);
+    for other in [2, 3] {
+        arrive(&mut rule, device(other), at_ms);
     }
+    assert_eq!(
+        class(&arrive(&mut rule, device(1), at_ms + 1_000)),
+        Some(TrafficClass::Normal),
+        "there is room for three"
+    );
+    for other in [2, 3, 4] {
+        arrive(&mut rule, device(other), at_ms + 1_000);
+    }
+    assert_eq!(arrive(&mut rule, device(1), at_ms + 2_000), Assessment::NotAssessed(NotAssessed::Learning));
 }
 
 #[test]
-fn a_norm_survives_a_restart_when_it_is_given_back() {
+fn a_norm_is_learnt_anew_after_a_restart() {
     let mut before = RequestRate::default();
-    learn(&mut before, device(1), 100);
-    let norm_ms = before.norm_ms(&device(1)).unwrap();
+    let at_ms = learn(&mut before, device(1), 100);
+    assert_eq!(class(&arrive(&mut before, device(1), at_ms + 100)), Some(TrafficClass::Normal));
     let mut after = RequestRate::default();
-    after.set_norm(device(1), norm_ms);
-    after.set_norm(device(2), f64::NAN);
-    assert_eq!(after.norm_ms(&device(2)), None);
-    learn(&mut after, device(1), 20);
-    assert_eq!(class(&arrive(&mut after, device(1), START_MS + 10_000)), Some(TrafficClass::Normal));
-    assert_eq!(after.norm_ms(&device(1)), Some(100.0));
-    after.forget(&device(1));
-    assert_eq!(after.norm_ms(&device(1)), None);
+    assert_eq!(arrive(&mut after, device(1), at_ms + 200), Assessment::NotAssessed(NotAssessed::Learning));
 }
 
 #[test]

@@ -87,7 +87,6 @@ fn a_learned_model_fits_the_seam_and_its_failure_is_not_a_verdict() {
             let inputs = InputsDigest::of(&[&arrival.device.0]);
             Ok(Assessment::Assessed(TrafficFinding { model, class, confidence, inputs, rate: None }))
         }
-        fn forget(&mut self, _: &DeviceId) {}
     }
     let mut detector: Box<dyn TrafficDetector> = Box::new(Learned);
     let arrival = Arrival { device: DeviceId([1; 32]), received_at_ms: 1, measured_at_ms: 1, bytes: 0 };

@@ -107,10 +107,11 @@ impl BlockStore for GatewayBlockStore {
         self.expect_success(response, Some(cid)).await.map(|_| true)
     }
 
+    /// Always refused: whoever may unpin holds the store itself.
     async fn unpin(&self, root: &Cid) -> Result<(), StoreError> {
         check_supported(root)?;
-        let response = self.send(self.http.delete(self.block_url(root))).await?;
-        self.expect_success(response, Some(root)).await.map(drop)
+        let detail = "a gateway's client may not unpin; unpin in the process that has the store open".to_owned();
+        Err(StoreError::Refused { endpoint: self.base.clone(), detail })
     }
 
     async fn health(&self) -> Result<(), StoreError> {

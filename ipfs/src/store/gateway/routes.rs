@@ -21,7 +21,7 @@ type Store = Arc<dyn BlockStore>;
 pub fn router(store: Arc<dyn BlockStore>) -> Router {
     Router::new()
         .route(BLOCKS_PATH, post(put_blocks))
-        .route(BLOCK_PATH, get(get_block).head(has_block).delete(unpin_root))
+        .route(BLOCK_PATH, get(get_block).head(has_block))
         .route(HEALTH_PATH, get(health))
         .layer(DefaultBodyLimit::max(CAR_BYTES_MAX))
         .with_state(store)
@@ -45,11 +45,6 @@ async fn get_block(State(store): State<Store>, Path(cid): Path<String>) -> Resul
 async fn has_block(State(store): State<Store>, Path(cid): Path<String>) -> Result<StatusCode, Refusal> {
     let found = store.has(&cid_from_text(&cid)?).await?;
     Ok(if found { StatusCode::OK } else { StatusCode::NOT_FOUND })
-}
-
-async fn unpin_root(State(store): State<Store>, Path(cid): Path<String>) -> Result<StatusCode, Refusal> {
-    store.unpin(&cid_from_text(&cid)?).await?;
-    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn health(State(store): State<Store>) -> Result<StatusCode, Refusal> {
