@@ -176,7 +176,7 @@ impl Device {
     /// Sends until the oracle, started to crash at `point`, has ended.
     pub async fn send_until_cut_off(&mut self, installation: &mut Installation, point: &str) {
         let device = std::sync::Arc::new(tokio::sync::Mutex::new(self));
-        eventually(&format!("the oracle ends at {point}"), READY_WITHIN, || {
+        eventually(&format!("the oracle, if built with fault-injection, ends at {point}"), READY_WITHIN, || {
             let ended = installation.has_ended();
             let device = std::sync::Arc::clone(&device);
             async move {

@@ -49,11 +49,12 @@ pub enum Parts {
 
 /// A whole Pulsegate.
 pub struct Installation {
+    // Dropped in this order: processes before the folder that they write to.
+    oracle: Option<Server>,
     /// The adapters.
     pub parts: Parts,
     folder: TempDir,
     port: u16,
-    oracle: Option<Server>,
 }
 
 impl Installation {
@@ -171,9 +172,13 @@ impl Installation {
     }
 
     /// Waits until the oracle says that it is healthy.
-    pub async fn ready(&self) {
+    ///
+    /// # Panics
+    /// When it ends instead.
+    pub async fn ready(&mut self) {
         let url = format!("{}/healthz", self.url());
         eventually("the oracle is healthy", READY_WITHIN, || {
+            assert!(!self.has_ended(), "the oracle ended instead of getting ready");
             let sent = http().get(&url).send();
             async { sent.await?.error_for_status() }
         })

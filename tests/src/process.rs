@@ -4,10 +4,16 @@ use std::fs::{File, OpenOptions};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 /// Longest wait for one answer; the servers are debug builds on busy machines.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+
+/// The first port that scenarios take.
+const FIRST_PORT: u16 = 10_000;
+/// How many ports scenarios choose from.
+const PORTS: u16 = 20_000;
 
 /// A running server. Dropping it kills exactly this process.
 pub struct Server {
@@ -121,12 +127,18 @@ pub fn http() -> reqwest::Client {
     reqwest::Client::builder().timeout(ANSWER_WITHIN).build().expect("a client without options can be built")
 }
 
-/// A loopback port that was free a moment ago.
+/// A loopback port that is free, below the range from which the system takes ports for connections: those come and go by the
+/// thousand while scenarios run, and one of them could take a port between this call and the server's start.
 ///
 /// # Panics
-/// When the system has none left.
+/// When none is free.
 #[must_use]
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
-    listener.local_addr().expect("a bound socket has an address").port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Test programs that run side by side begin at different places.
+    let begin = u16::try_from(std::process::id() * 37 % u32::from(PORTS)).expect("a remainder of a u16 is one");
+    (0..PORTS)
+        .map(|_| FIRST_PORT + begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS)
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a loopback port is free")
 }

@@ -90,7 +90,10 @@ async fn patients_day_by_script_on_real_parts() {
     let (servers, port) = (Servers::started(folder.path()).await, free_port());
     let (rpc, api) = (servers.rpc.to_string(), servers.api.to_string());
     let example = std::fs::read_to_string(repository().join("cli/examples/real-parts.toml")).unwrap();
-    let configuration = example.replace("7400", &port.to_string()).replace("9944", &rpc).replace("5001", &api);
+    let configuration = example
+        .replace(":7400", &format!(":{port}"))
+        .replace(":9944", &format!(":{rpc}"))
+        .replace(":5001", &format!(":{api}"));
     let (node_url, kubo_url) = (format!("ws://127.0.0.1:{rpc}"), format!("http://127.0.0.1:{api}"));
     let parts = Parts::Elsewhere { node_url: node_url.clone(), kubo_url };
     let mut installation = Installation::prepared(parts, folder, port, &configuration);
