@@ -4,7 +4,8 @@
 # Usage: scripts/deploy.sh [--url URL] [--suri SURI] [--admin ADMIN] [--bundles DIR | --build] [--output FILE] [--config FILE]
 #
 #   --url URL       WebSocket address of the node (default ws://127.0.0.1:9944, where scripts/node.sh starts one)
-#   --suri SURI     secret URI of the account that pays and becomes the registry's admin (default //Alice, a development account)
+#   --suri SURI     secret URI of the account that pays and becomes the registry's admin (default //Alice, a development
+#                   account: its key is public, so everybody can act as the admin; give your own for anything but a trial)
 #   --admin ADMIN   the same account as the pulsegate program names it: dev:alice or an operator's keystore file (default: from --suri)
 #   --bundles DIR   folder with registry.contract, consent.contract and records.contract (default contracts/artifacts)
 #   --build         build the bundles first (scripts/build-contracts.sh; needs Rust 1.85)
@@ -42,6 +43,11 @@ need_cargo_contract
 if [ -z "$admin" ] && [ -n "$config" ]; then
   [[ $suri =~ ^//(Alice|Bob|Charlie|Dave|Eve|Ferdie)$ ]] || die "--config needs --admin, because --suri is no development account"
   admin=dev:${suri#//}
+fi
+# Without a phrase before it, a derivation counts from the development phrase, which everybody knows.
+if [[ $suri == /* ]]; then
+  say "warning: $suri is a development account. Its key is public, so anybody who reaches the chain can act as the admin of"
+  say "  these contracts. For anything but a trial give --suri and --admin of an account of your own."
 fi
 [ -z "$config" ] || [ -f "$config" ] || die "$config is not there; cli/examples/real-parts.toml is one to start from"
 [ "$build" = no ] || "$repository/scripts/build-contracts.sh"
