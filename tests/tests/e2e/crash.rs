@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use pulsegate_oracle::fault;
+use pulsegate_rules::records::BatchKind;
 use pulsegate_tests::anchored;
 use pulsegate_tests::device::Device;
 use pulsegate_tests::eventually::eventually;
@@ -72,6 +73,39 @@ async fn oracle_and_embedded_chain_killed_at_every_stage_boundary_lose_and_repea
     }
     nothing_is_lost_or_doubled(&installation, &device).await;
     everything_verifies(&patient, &device);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oracle_on_contracts_node_and_kubo_killed_around_its_submission_loses_and_repeats_nothing() {
+    const SCENARIO: &str = "power cuts of the oracle between Kubo, signature and contracts node";
+    /// Each point, and how many batches the chain has got when the oracle dies there.
+    const POINTS: [(&str, u64); 3] =
+        [(fault::STORE_AFTER_PUT, 0), (fault::ANCHOR_SIGNED, 0), (fault::ANCHOR_AFTER_SUBMIT, 1)];
+    if !parts::all_found(SCENARIO, &["substrate-contracts-node", "ipfs"]) {
+        return;
+    }
+    let mut installation = Installation::real().await;
+    let patient = installation.enrol("patient", "patient");
+    let mut device = Device::added(&installation, &patient, &["vital-signs"]);
+    device.measure(BURST);
+    device.send_all().await;
+    nothing_is_lost_or_doubled(&installation, &device).await;
+    let records = installation.contracts().await.records;
+    let oracle = records.oracles_seen(0, 1).await.expect("the chain answers")[0];
+    for (point, batches) in POINTS {
+        println!("power cut at {point}");
+        let before = records.head(oracle, BatchKind::Records).await.expect("the chain answers").sequence;
+        installation.start_to_crash_at(point);
+        device.measure(BURST);
+        device.send_until_cut_off(&mut installation, point).await;
+        let cut = records.head(oracle, BatchKind::Records).await.expect("the chain answers").sequence;
+        assert_eq!(cut - before, batches, "{point}: batches on chain when the oracle died");
+        installation.start().await;
+        device.send_all().await;
+        nothing_is_lost_or_doubled(&installation, &device).await;
+    }
+    everything_verifies(&patient, &device);
+    parts::ran(SCENARIO);
 }
 
 #[tokio::test(flavor = "multi_thread")]
