@@ -1,6 +1,7 @@
 //! The HTTP interface: paths, bodies, limits.
 //!
-//! Guarantees: no body is read beyond its limit; at most `requests_in_flight_max` requests are worked on, others get 503 with Retry-After;
+//! Guarantees: no body is read beyond its limit or for longer than [`BODY_MS_MAX`], and a request counts only once its body is there, so
+//! slow senders keep nobody out; at most `requests_in_flight_max` requests are worked on, others get 503 with Retry-After;
 //! a request that takes longer than [`REQUEST_MS_MAX`] ends with 503; every refusal is `{"code","message","next"}`.
 //! `/healthz` and `/metrics` are outside the limit, so that a busy service can still be looked at.
 //! Must not: decide anything about readings or releases; the stages do.
@@ -8,12 +9,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use futures::StreamExt;
 use pulsegate_rules::ids::EPOCH_SECONDS;
@@ -30,8 +31,11 @@ use crate::release::{self, Guard};
 use crate::stages::receive::{self, BATCH_BYTES_MAX, READING_BYTES_MAX};
 use crate::stages::verify;
 
-/// Longest time that a request may take, body included, milliseconds.
+/// Longest time that a request may take once its body is there, milliseconds.
 pub const REQUEST_MS_MAX: u64 = 30_000;
+
+/// Longest time to send a request's body, milliseconds.
+pub const BODY_MS_MAX: u64 = 5_000;
 
 /// How much of an oversized body is read and thrown away before the connection is closed, bytes.
 pub const DISCARDED_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -96,14 +100,20 @@ struct App {
 pub(crate) fn router(context: Arc<Context>, extra: Option<Router>) -> Router {
     let guard = Arc::new(Guard::new(context.config.releases_per_minute_max));
     let app = App { context, guard };
+    let limited = |route: MethodRouter<App>| route.layer(middleware::from_fn_with_state(app.clone(), limit));
+    // What is layered last is run first: the body is read, then the request is let in.
+    let with_body = |route: MethodRouter<App>, bytes_max: usize| {
+        let app = app.clone();
+        let read = middleware::from_fn(move |request, next| receive_body(app.clone(), bytes_max, request, next));
+        limited(route.layer(DefaultBodyLimit::disable())).layer(read)
+    };
     let limited = Router::new()
-        .route("/v1/readings", post(reading))
-        .route("/v1/readings/batch", post(batch))
-        .route("/v1/release", post(release))
-        .route("/v1/cosign", post(cosign_header))
-        .route("/v1/oracle", get(oracle))
-        .route("/v1/devices/{id}", get(device))
-        .layer(middleware::from_fn_with_state(app.clone(), limit));
+        .route("/v1/readings", with_body(post(reading), READING_BYTES_MAX))
+        .route("/v1/readings/batch", with_body(post(batch), BATCH_BYTES_MAX))
+        .route("/v1/release", with_body(post(release), REQUEST_BYTES_MAX))
+        .route("/v1/cosign", with_body(post(cosign_header), cosign::COSIGN_BYTES_MAX))
+        .route("/v1/oracle", limited(get(oracle)))
+        .route("/v1/devices/{id}", limited(get(device)));
     let open = Router::new().route("/healthz", get(health)).route("/metrics", get(metrics));
     let all = limited.merge(open).with_state(app);
     extra.map_or_else(|| all.clone(), |extra| all.clone().merge(extra)).fallback(not_found)
@@ -124,10 +134,20 @@ async fn limit(State(app): State<App>, request: Request, next: Next) -> Response
     }
 }
 
+/// Reads the whole body in its own short time, before the request counts as one that is worked on.
+async fn receive_body(app: App, bytes_max: usize, request: Request, next: Next) -> Response {
+    let (parts, sent) = request.into_parts();
+    let read = tokio::time::timeout(Duration::from_millis(BODY_MS_MAX), body(sent, bytes_max)).await;
+    match read.unwrap_or_else(|_elapsed| Err(Problem::body_too_slow(BODY_MS_MAX))) {
+        Ok(whole) => next.run(Request::from_parts(parts, Body::from(whole))).await,
+        Err(problem) => refused(&app.context, problem),
+    }
+}
+
 /// Reads a body of at most `bytes_max`. More is thrown away as it comes, up to a limit, so that the sender gets to read the answer
 /// instead of a broken connection.
-async fn body(request: Request, bytes_max: usize) -> Result<Vec<u8>, Problem> {
-    let mut stream = request.into_body().into_data_stream();
+async fn body(sent: Body, bytes_max: usize) -> Result<Vec<u8>, Problem> {
+    let mut stream = sent.into_data_stream();
     let (mut body, mut length) = (Vec::new(), 0usize);
     while let Some(chunk) = stream.next().await {
         let cut_off = |_| Problem::bad("BODY_CUT_OFF", "The body ended early.", "Send the request again.");
@@ -205,12 +225,8 @@ fn reading_answer(answer: Result<(u64, bool), Problem>) -> ReadingAnswer {
     }
 }
 
-async fn reading(State(App { context, .. }): State<App>, request: Request) -> Response {
-    let body = match body(request, READING_BYTES_MAX).await {
-        Ok(body) => body,
-        Err(problem) => return refused(&context, problem),
-    };
-    let mut answers = accept(&context, vec![body]).await;
+async fn reading(State(App { context, .. }): State<App>, body: Bytes) -> Response {
+    let mut answers = accept(&context, vec![body.into()]).await;
     count(&context, &answers);
     match answers.pop() {
         Some(Ok(place)) => (StatusCode::ACCEPTED, Json(reading_answer(Ok(place)))).into_response(),
@@ -219,12 +235,8 @@ async fn reading(State(App { context, .. }): State<App>, request: Request) -> Re
     }
 }
 
-async fn batch(State(App { context, .. }): State<App>, request: Request) -> Response {
-    let parsed = match body(request, BATCH_BYTES_MAX).await {
-        Ok(body) => receive::batch(&body),
-        Err(problem) => Err(problem),
-    };
-    let bodies = match parsed {
+async fn batch(State(App { context, .. }): State<App>, body: Bytes) -> Response {
+    let bodies = match receive::batch(&body) {
         Ok(bodies) => bodies,
         Err(problem) => return refused(&context, problem),
     };
@@ -240,12 +252,8 @@ async fn batch(State(App { context, .. }): State<App>, request: Request) -> Resp
     Json(answers).into_response()
 }
 
-async fn release(State(App { context, guard }): State<App>, request: Request) -> Response {
-    let answer = match body(request, REQUEST_BYTES_MAX).await {
-        Ok(body) => release::release(&context, &guard, &body).await,
-        Err(problem) => Err(problem),
-    };
-    match answer {
+async fn release(State(App { context, guard }): State<App>, body: Bytes) -> Response {
+    match release::release(&context, &guard, &body).await {
         Ok(answer) => bytes_response("application/cbor", answer.encode()),
         Err(problem) => {
             context.metrics.release(problem.code);
@@ -254,12 +262,8 @@ async fn release(State(App { context, guard }): State<App>, request: Request) ->
     }
 }
 
-async fn cosign_header(State(App { context, .. }): State<App>, request: Request) -> Response {
-    let answer = match body(request, cosign::COSIGN_BYTES_MAX).await {
-        Ok(body) => cosign::sign(&context, &body).await,
-        Err(problem) => Err(problem),
-    };
-    match answer {
+async fn cosign_header(State(App { context, .. }): State<App>, body: Bytes) -> Response {
+    match cosign::sign(&context, &body).await {
         Ok(signature) => bytes_response("application/octet-stream", signature.to_vec()),
         Err(problem) => refused(&context, problem),
     }

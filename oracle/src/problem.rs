@@ -69,6 +69,17 @@ impl Problem {
         Self::unavailable("LOG_UNAVAILABLE", "The durable log could not be read or written.", 5)
     }
 
+    /// The body took too long to come: 408.
+    pub(crate) fn body_too_slow(ms_max: u64) -> Self {
+        Self {
+            status: 408,
+            code: "BODY_TOO_SLOW",
+            message: format!("The body did not come within {ms_max} ms."),
+            next: "Send a shorter batch, or send again over a better connection.",
+            retry_after_s: Some(1),
+        }
+    }
+
     /// The body is longer than allowed.
     pub(crate) fn too_large(bytes_max: usize) -> Self {
         Self::bad(

@@ -1,18 +1,27 @@
 //! The listener: TLS by rustls when a certificate is configured, plain HTTP on loopback otherwise, and nothing else.
 //!
-//! Guarantees: a slow sender of headers is cut off after [`HEADER_MS_MAX`]; shutting down lets running requests end within [`DRAIN_MS_MAX`].
+//! Guarantees: at most [`CONNECTIONS_MAX`] connections are open, further ones are closed at once; a slow sender of headers is cut off
+//! after [`HEADER_MS_MAX`]; shutting down lets running requests end within [`DRAIN_MS_MAX`].
 //! Must not: bind anything but loopback without TLS (the configuration is checked before this is called, and here once more).
 
+use std::future::{Ready, ready};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum_server::Handle;
+use axum_server::accept::Accept;
 use axum_server::tls_rustls::RustlsConfig;
 use hyper_util::rt::TokioTimer;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::{ConfigError, TlsFiles};
 use crate::service::StartError;
@@ -23,6 +32,8 @@ pub const HEADER_MS_MAX: u64 = 10_000;
 pub const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// How long running requests get to end when the service stops, milliseconds.
 pub const DRAIN_MS_MAX: u64 = 5_000;
+/// Most connections open at the same time.
+pub const CONNECTIONS_MAX: usize = 512;
 
 /// A bound listener that serves in the background.
 pub(crate) struct Server {
@@ -52,10 +63,11 @@ impl Server {
             .timer(TokioTimer::new())
             .header_read_timeout(Duration::from_millis(HEADER_MS_MAX))
             .max_buf_size(HEADER_BYTES_MAX);
+        let bounded = Bounded { free: Arc::new(Semaphore::new(CONNECTIONS_MAX)) };
         let task = match tls {
-            None => tokio::spawn(plain.serve(service)),
+            None => tokio::spawn(plain.acceptor(bounded).serve(service)),
             Some(tls) => {
-                let acceptor = axum_server::tls_rustls::RustlsAcceptor::new(tls);
+                let acceptor = axum_server::tls_rustls::RustlsAcceptor::new(tls).acceptor(bounded);
                 tokio::spawn(plain.acceptor(acceptor).serve(service))
             }
         };
@@ -73,6 +85,64 @@ impl Server {
     }
 }
 
+/// Takes a connection when there is room for it; one without room is closed before anything is read from it.
+#[derive(Clone)]
+struct Bounded {
+    free: Arc<Semaphore>,
+}
+
+impl<S> Accept<TcpStream, S> for Bounded {
+    type Stream = Connection;
+    type Service = S;
+    type Future = Ready<io::Result<(Connection, S)>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let permit = Arc::clone(&self.free).try_acquire_owned();
+        ready(match permit {
+            Ok(permit) => Ok((Connection { stream, _permit: permit }, service)),
+            Err(_) => Err(io::ErrorKind::ConnectionRefused.into()),
+        })
+    }
+}
+
+/// A connection and its place among the open ones.
+struct Connection {
+    stream: TcpStream,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
 fn tls_config(files: &TlsFiles) -> Result<RustlsConfig, StartError> {
     let unusable = |path: &std::path::Path, reason: String| StartError::Tls { path: path.to_owned(), reason };
     let certificates = CertificateDer::pem_file_iter(&files.certificate)
@@ -86,4 +156,26 @@ fn tls_config(files: &TlsFiles) -> Result<RustlsConfig, StartError> {
         .map_err(|error| unusable(&files.certificate, error.to_string()))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(RustlsConfig::from_config(Arc::new(config)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum_server::accept::Accept;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::Semaphore;
+
+    use super::Bounded;
+
+    #[tokio::test]
+    async fn a_connection_above_the_limit_is_refused_until_another_ends() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let bounded = Bounded { free: Arc::new(Semaphore::new(1)) };
+        let connect = async || TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let first = bounded.accept(connect().await, ()).await.unwrap();
+        assert!(bounded.accept(connect().await, ()).await.is_err());
+        drop(first);
+        assert!(bounded.accept(connect().await, ()).await.is_ok());
+    }
 }

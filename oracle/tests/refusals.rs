@@ -4,8 +4,12 @@
 
 mod common;
 
+use std::sync::atomic::Ordering;
+
 use common::{Device, Person, START_MS, World, readings};
-use pulsegate_oracle::{AGE_MS_MAX, BATCH_BYTES_MAX, BATCH_READINGS_MAX, FUTURE_MS_MAX, READING_BYTES_MAX};
+use pulsegate_oracle::{
+    AGE_MS_MAX, BATCH_BYTES_MAX, BATCH_READINGS_MAX, FUTURE_MS_MAX, READING_BYTES_MAX, UNKNOWN_DEVICES_MAX,
+};
 use pulsegate_reading::{LoincCode, Unit};
 use pulsegate_rules::records::BatchKind;
 use pulsegate_rules::registry::{DeviceStatus, Role};
@@ -209,13 +213,11 @@ async fn a_patient_without_keys_fills_only_its_share_and_the_log_its_limit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_busy_service_says_so_and_stays_observable() {
-    use tokio::io::AsyncWriteExt;
-
     let mut world = World::with(|config| config.requests_in_flight_max = 1).await;
-    let mut slow = tokio::net::TcpStream::connect(world.running().local_addr()).await.unwrap();
-    let head = "POST /v1/readings HTTP/1.1\r\nhost: test\r\ncontent-length: 10\r\n\r\n1";
-    slow.write_all(head.as_bytes()).await.unwrap();
+    world.chain.silent.store(true, Ordering::SeqCst);
     let body = world.device.heart_rate(START_MS, 61.0);
+    let waiting = world.http.post(world.url("/v1/readings")).body(body);
+    let waiting = tokio::spawn(async move { waiting.send().await.unwrap().status() });
     let answer = common::eventually("the service is busy", async || {
         let answer = world.http.get(world.url("/v1/oracle")).send().await.unwrap();
         (answer.status() == 503).then_some(answer)
@@ -224,11 +226,58 @@ async fn a_busy_service_says_so_and_stays_observable() {
     assert!(answer.headers().contains_key("retry-after"));
     assert_teaches(&answer.json().await.unwrap(), "OVERLOADED");
     assert_eq!(world.http.get(world.url("/healthz")).send().await.unwrap().status(), 200);
-    drop(slow);
-    common::eventually("the service is free again", async || (world.post(body.clone()).await.0 == 202).then_some(()))
-        .await;
+    world.chain.silent.store(false, Ordering::SeqCst);
+    assert_eq!(waiting.await.unwrap(), 202);
     world.settle().await;
     assert_eq!(world.leaves(BatchKind::Records).await.len(), 1);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_senders_keep_nobody_out_and_are_cut_off() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let mut world = World::with(|config| config.requests_in_flight_max = 1).await;
+    let mut slow = Vec::new();
+    for _ in 0..20 {
+        let mut stream = tokio::net::TcpStream::connect(world.running().local_addr()).await.unwrap();
+        let head = "POST /v1/readings HTTP/1.1\r\nhost: test\r\ncontent-length: 10\r\n\r\n1";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    for rate in 60..70 {
+        world.heart_rate(f64::from(rate)).await;
+    }
+    for mut stream in slow {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("BODY_TOO_SLOW"), "{answer}");
+    }
+    world.settle().await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_request_asks_the_chain_for_few_devices_that_are_not_registered() {
+    let mut world = World::new().await;
+    let stranger = |number: u8, audience| Device::new(number, world.patient.principal(), audience);
+    let here = world.device.audience;
+    let elsewhere: Vec<_> = (1..=100).map(|number| stranger(number, [1; 32]).heart_rate(START_MS, 61.0)).collect();
+    let (_, answers) = post_batch(&world, batch_of(&elsewhere)).await;
+    assert!(answers.as_array().unwrap().iter().all(|answer| answer["code"] == "WRONG_AUDIENCE"), "{answers}");
+    assert_eq!(world.chain.device_reads.load(Ordering::SeqCst), 0, "another deployment's reading costs no question");
+
+    let unknown: Vec<_> = (1..=100).map(|number| stranger(number, here).heart_rate(START_MS, 61.0)).collect();
+    let (_, answers) = post_batch(&world, batch_of(&unknown)).await;
+    let (asked, rest) = answers.as_array().unwrap().split_at(UNKNOWN_DEVICES_MAX);
+    assert!(asked.iter().all(|answer| answer["code"] == "UNKNOWN_DEVICE"), "{answers}");
+    for answer in rest {
+        assert_teaches(answer, "TOO_MANY_UNKNOWN_DEVICES");
+        assert!(answer["retry_after_s"].is_number());
+    }
+    assert_eq!(world.chain.device_reads.load(Ordering::SeqCst), UNKNOWN_DEVICES_MAX);
+    world.heart_rate(61.0).await;
+    world.settle().await;
     world.stop().await;
 }
 

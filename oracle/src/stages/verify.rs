@@ -22,6 +22,8 @@ use crate::stages::receive;
 pub const FUTURE_MS_MAX: u64 = 120_000;
 /// How old a reading may be, milliseconds: 400 days.
 pub const AGE_MS_MAX: u64 = 400 * 24 * 3_600 * 1_000;
+/// How many devices that turn out not to be registered one request may ask the chain for.
+pub const UNKNOWN_DEVICES_MAX: usize = 8;
 
 const RESIGN: &str =
     "Correct the cause, then sign this and the following readings anew from the device's head (GET /v1/devices/{id}).";
@@ -31,14 +33,7 @@ pub(crate) async fn verify(context: &Arc<Context>, bodies: Vec<Vec<u8>>) -> Vec<
     let (single, count) = (bodies.len() == 1, bodies.len());
     let decode = move || bodies.iter().map(|body| receive::reading(body)).collect::<Vec<_>>();
     let decoded = away(single, decode).await;
-    let mut devices: HashMap<DeviceId, Result<Option<Device>, Problem>> = HashMap::new();
-    for signed in decoded.iter().flatten() {
-        let id = signed.unverified().device;
-        if let std::collections::hash_map::Entry::Vacant(slot) = devices.entry(id) {
-            let found = context.devices.device(&context.contracts, id).await;
-            slot.insert(found.map_err(|error| Problem::ledger(&error)));
-        }
-    }
+    let devices = look_up(context, decoded.iter().flatten()).await;
     let (now_ms, audience) = (context.now_ms(), context.audience);
     let check = move || {
         decoded
@@ -68,6 +63,35 @@ pub(crate) async fn verify(context: &Arc<Context>, bodies: Vec<Vec<u8>>) -> Vec<
         }
     }
     verified
+}
+
+/// What the chain says of the readings' devices. A reading for another deployment is not worth a question, and neither are more than
+/// [`UNKNOWN_DEVICES_MAX`] devices that are not registered.
+async fn look_up<'a>(
+    context: &Context,
+    readings: impl Iterator<Item = &'a SignedReading>,
+) -> HashMap<DeviceId, Result<Option<Device>, Problem>> {
+    let mut devices = HashMap::new();
+    let mut unknown = 0;
+    for signed in readings {
+        let claimed = signed.unverified();
+        if claimed.audience != context.audience || devices.contains_key(&claimed.device) {
+            continue;
+        }
+        let found = if unknown < UNKNOWN_DEVICES_MAX {
+            let found = context.devices.device(&context.contracts, claimed.device).await;
+            found.map_err(|error| Problem::ledger(&error))
+        } else {
+            let text = format!("The request names more than {UNKNOWN_DEVICES_MAX} devices that are not registered.");
+            let problem = Problem::slow_down("TOO_MANY_UNKNOWN_DEVICES", text, 2);
+            context.devices.remembered(&claimed.device).ok_or(problem)
+        };
+        if matches!(found, Ok(None)) {
+            unknown += 1;
+        }
+        devices.insert(claimed.device, found);
+    }
+    devices
 }
 
 /// Runs elliptic-curve work of a batch on a blocking thread; one reading is not worth the way there.

@@ -1,7 +1,7 @@
 //! Parts that fail on demand and are repaired again; every call that does not fail goes to the real part.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use pulsegate_ipfs::store::BlockStore;
@@ -16,11 +16,21 @@ pub struct FaultyLedger {
     real: Arc<dyn Ledger>,
     pub down: AtomicBool,
     pub lose_answers: AtomicBool,
+    /// Reads get no answer while this is set.
+    pub silent: AtomicBool,
+    /// How often a device was asked for.
+    pub device_reads: AtomicUsize,
 }
 
 impl FaultyLedger {
     pub fn new(real: Arc<dyn Ledger>) -> Self {
-        Self { real, down: AtomicBool::new(false), lose_answers: AtomicBool::new(false) }
+        Self {
+            real,
+            down: AtomicBool::new(false),
+            lose_answers: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
+            device_reads: AtomicUsize::new(0),
+        }
     }
 
     fn check(&self) -> Result<(), LedgerError> {
@@ -45,6 +55,10 @@ impl Ledger for FaultyLedger {
 
     async fn dry_run(&self, caller: &Principal, call: &Call) -> Result<DryRun, LedgerError> {
         self.check()?;
+        self.device_reads.fetch_add(usize::from(call.message == "device"), Ordering::SeqCst);
+        while self.silent.load(Ordering::SeqCst) {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
         self.real.dry_run(caller, call).await
     }
 
