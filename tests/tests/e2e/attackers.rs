@@ -138,16 +138,16 @@ fn stays_closed(block: &Block, leaf: &LeafSeed, share: &EpochShare) -> bool {
     matches!(record::open(block, leaf, share), Err(SealError::CannotOpen { .. }))
 }
 
-/// Everything that the holder of granted nodes can try as the key of `epoch`: each of its leaves, and each of its nodes put
-/// wherever in the tree it would lead to that epoch.
+/// What a grantee can try as the key of `epoch`: each of its leaves, and each of its nodes wherever it would lead there.
 fn candidates(keys: &GrantKeys, epoch: Epoch) -> Vec<LeafSeed> {
+    let seed = |node, epoch| TreeNodes::from_nodes(vec![node]).and_then(|one| one.leaf(epoch)).expect("it lies above");
     let mut found = Vec::new();
     for node in keys.entries.iter().flat_map(|entry| entry.nodes.nodes()) {
-        let (own, first) = (TreeNodes::from_nodes(vec![node.clone()]).unwrap(), node.first_epoch().0);
-        found.extend((first..first + (1 << (DEPTH - node.depth()))).map(|epoch| own.leaf(Epoch(epoch)).unwrap()));
+        let first = node.first_epoch().0;
+        found.extend((first..first + (1 << (DEPTH - node.depth()))).map(|own| seed(node.clone(), Epoch(own))));
         for depth in 0..=DEPTH {
-            let moved = TreeNode::from_parts(depth, epoch.0 >> (DEPTH - depth), *node.expose_seed()).unwrap();
-            found.push(TreeNodes::from_nodes(vec![moved]).unwrap().leaf(epoch).unwrap());
+            let moved = TreeNode::from_parts(depth, epoch.0 >> (DEPTH - depth), *node.expose_seed());
+            found.push(seed(moved.expect("every depth has a node above the epoch"), epoch));
         }
     }
     found
