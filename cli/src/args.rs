@@ -87,6 +87,14 @@ pub(crate) fn device(text: &str) -> Result<DeviceId, String> {
     text.parse().map_err(|_| "give 0x and 64 hex digits, as `pulsegate device list` prints them".to_owned())
 }
 
+/// Reads a recoverable secp256k1 signature, r ‖ s ‖ v.
+pub(crate) fn signature(text: &str) -> Result<[u8; 65], String> {
+    let bytes = text.strip_prefix("0x").and_then(|digits| hex::decode(digits).ok());
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| "give 0x and 130 hex digits, as a wallet returns them for typed data".to_owned())
+}
+
 /// Reads a category by its FHIR code.
 pub(crate) fn category(text: &str) -> Result<Category, String> {
     Category::from_code(&text.to_lowercase()).ok_or_else(|| format!("give one of: {}", codes(Category::ALL)))
@@ -112,6 +120,14 @@ mod tests {
         assert_eq!(mapped, Principal::of_ethereum_address(&[7; 20]));
         for wrong in ["", "0x", "alice", "0x07", &"0x07".repeat(30)] {
             assert!(principal(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_signature_has_65_bytes() {
+        assert_eq!(signature(&format!("0x{}", "1b".repeat(65))).unwrap(), [0x1b; 65]);
+        for wrong in ["", "0x", &"1b".repeat(65), &format!("0x{}", "1b".repeat(64))] {
+            assert!(signature(wrong).is_err(), "{wrong}");
         }
     }
 

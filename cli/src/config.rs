@@ -10,6 +10,7 @@ use pulsegate_oracle::config::OracleConfig;
 use serde::Deserialize;
 
 use crate::failure::{Failure, Outcome};
+use crate::oracle_client::is_loopback;
 
 /// Longest configuration file, bytes.
 const CONFIG_BYTES_MAX: u64 = 256 * 1_024;
@@ -37,7 +38,7 @@ pub(crate) struct Config {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OracleSection {
-    /// Base URL at which clients reach the oracle.
+    /// Base URL at which clients reach the oracle; plain `http` is taken for loopback hosts only.
     pub(crate) url: String,
     /// The oracle's encrypted keystore; only the operator's file needs it.
     #[serde(default)]
@@ -112,7 +113,8 @@ impl Config {
             return Err(Failure::new(
                 "CONFIG_INVALID",
                 format!("{} is larger than {CONFIG_BYTES_MAX} bytes", path.display()),
-            ));
+            )
+            .next("name a configuration file with --config FILE"));
         }
         let text = std::fs::read_to_string(path).map_err(unreadable)?;
         let folder = path.parent().unwrap_or(Path::new("."));
@@ -148,7 +150,10 @@ impl Config {
     }
 
     fn validate(&self) -> Outcome<()> {
-        let wrong = |key: &str, why: &str| Err(Failure::new("CONFIG_INVALID", format!("`{key}` {why}")));
+        let wrong = |key: &str, why: &str| {
+            Err(Failure::new("CONFIG_INVALID", format!("`{key}` {why}"))
+                .next(format!("correct `{key}` in the configuration file")))
+        };
         let url_is = |url: &str, schemes: &[&str]| {
             schemes.iter().any(|scheme| {
                 url.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace))
@@ -156,6 +161,9 @@ impl Config {
         };
         if !url_is(&self.oracle.url, &["http://", "https://"]) {
             return wrong("oracle.url", "must begin with http:// or https://");
+        }
+        if self.oracle.url.starts_with("http://") && !is_loopback(&self.oracle.url) {
+            return wrong("oracle.url", "must begin with https://, because its host is not this machine (loopback)");
         }
         if let LedgerSection::Node { url, deadline_ms } = &self.ledger {
             if !url_is(url, &["ws://", "wss://"]) {
@@ -229,12 +237,15 @@ mod tests {
     fn values_that_cannot_work_are_refused_by_key() {
         for (from, to, key) in [
             ("url = \"http://127.0.0.1:7400\"", "url = \"127.0.0.1:7400\"", "oracle.url"),
+            ("url = \"http://127.0.0.1:7400\"", "url = \"http://oracle.example:7400\"", "oracle.url"),
             ("batch_count_max = 256", "batch_count_max = 0", "batch_count_max"),
             ("adapter = \"embedded\"", "adapter = \"memory\"", "memory"),
         ] {
             let failure = Config::parse(&EMBEDDED.replacen(from, to, 1), Path::new(".")).unwrap_err();
             assert!(failure.message.contains(key), "{key}: {}", failure.message);
         }
+        let https = EMBEDDED.replacen("url = \"http://127.0.0.1:7400\"", "url = \"https://oracle.example\"", 1);
+        assert!(Config::parse(&https, Path::new(".")).is_ok());
         let failure = Config::parse(&REAL_PARTS.replace("ws://", "http://"), Path::new(".")).unwrap_err();
         assert!(failure.message.contains("ledger.url"), "{}", failure.message);
     }

@@ -58,12 +58,39 @@ impl std::fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// What to do about an error of the crates below, where a command of this program helps.
+fn advice(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "CONSENT_SELF_GRANT" => "you always read your own data (`pulsegate open`); name somebody else with --to",
+        "CONSENT_NOT_FOUND" | "CONSENT_NOT_AUTHORISED" | "CONSENT_ALREADY_REVOKED" => "`pulsegate grants` lists yours",
+        "CONSENT_TOO_MANY_GRANTS" => "`pulsegate grants --standing` lists them; `pulsegate revoke` takes one back",
+        "CONSENT_STALE_GENERATION" => "run the command again, which takes the keys of the generation in force",
+        "CONSENT_INVALID_SIGNATURE" => {
+            "sign the unchanged message with the patient's linked wallet; `pulsegate wallet show` names it"
+        }
+        "CONSENT_INVALID_NONCE" => "write the message again (--print-typed-data) and sign that one",
+        "CONSENT_EXPIRED" => "sign again with a later --deadline",
+        "CONSENT_INVALID_WINDOW" => "give --from and --until, the end later than the beginning",
+        "REGISTRY_NOT_AUTHORISED" => {
+            "register first with `pulsegate enrol`; devices are their owner's, `pulsegate device list`"
+        }
+        "REGISTRY_NOT_FOUND" => "`pulsegate device list` shows your devices",
+        "REGISTRY_DEVICE_REVOKED" => "`pulsegate device add` with a new --key-file makes a new device",
+        "EXECUTION_FAILED" | "TRANSACTION_REJECTED" => {
+            "check that your account can pay; `pulsegate enrol --sponsor` endows it again"
+        }
+        "LEDGER_UNAVAILABLE" | "LEDGER_TIMED_OUT" => "check that the chain runs and that the configuration names it",
+        _ => return None,
+    })
+}
+
 /// Errors of the crates below that have a `code` of their own.
 macro_rules! from_coded {
     ($($error:ty),+ $(,)?) => {
         $(impl From<$error> for Failure {
             fn from(error: $error) -> Self {
-                Self::new(error.code(), error.to_string())
+                let code = error.code();
+                Self { next: advice(code).map(str::to_owned), ..Self::new(code, error.to_string()) }
             }
         })+
     };
@@ -81,3 +108,24 @@ from_coded!(
     pulsegate_oracle::release::protocol::ProtocolError,
     pulsegate_reading::ReadingError,
 );
+
+#[cfg(test)]
+mod tests {
+    use pulsegate_ledger::{ContractError, ContractKind, LedgerError};
+    use pulsegate_rules::consent::Error;
+
+    use super::*;
+
+    #[test]
+    fn refusals_of_the_consent_contract_say_what_to_do_next() {
+        for (error, word) in [(Error::SelfGrant, "your own"), (Error::NotFound, "pulsegate grants")] {
+            let refused = LedgerError::Refused {
+                contract: ContractKind::Consent,
+                message: "grant".to_owned(),
+                error: ContractError::Consent(error),
+            };
+            let failure = Failure::from(refused);
+            assert!(failure.next.as_ref().is_some_and(|next| next.contains(word)), "{failure}");
+        }
+    }
+}

@@ -201,7 +201,8 @@ fn read(path: &Path) -> Outcome<KeystoreFile> {
             Failure::new("KEYSTORE_NOT_FOUND", format!("there is no keystore at {}", path.display()))
                 .next("make one with `pulsegate enrol`, or name yours with --keystore FILE or PULSEGATE_KEYSTORE")
         }
-        _ => Failure::new("KEYSTORE_UNREADABLE", format!("cannot read the keystore {}: {error}", path.display())),
+        _ => Failure::new("KEYSTORE_UNREADABLE", format!("cannot read the keystore {}: {error}", path.display()))
+            .next("check who may read the file, or name yours with --keystore FILE or PULSEGATE_KEYSTORE"),
     };
     if std::fs::metadata(path).map_err(unreadable)?.len() > FILE_BYTES_MAX {
         return Err(malformed(path, "length"));

@@ -18,6 +18,7 @@ mod output;
 mod passphrase;
 mod presentation;
 mod session;
+mod typed_data;
 mod wallet;
 
 use std::process::ExitCode;
@@ -37,7 +38,8 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build();
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(commands::run(cli)),
-        Err(error) => Err(Failure::new("RUNTIME_UNAVAILABLE", format!("cannot start threads: {error}"))),
+        Err(error) => Err(Failure::new("RUNTIME_UNAVAILABLE", format!("cannot start threads: {error}"))
+            .next("raise this user's limit of processes (`ulimit -u`), or end other programs")),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -29,8 +29,7 @@ impl Output {
     /// The result for programs; left out without `--json`.
     pub(crate) fn result(self, value: &impl Serialize) {
         if self.json {
-            let text = serde_json::to_string_pretty(value).expect("results are plain data with text keys");
-            print_line(&text);
+            print_json(value);
         }
     }
 
@@ -78,6 +77,11 @@ impl Output {
         // Nobody is left to tell when standard error is closed.
         let _ = writeln!(std::io::stderr(), "{text}");
     }
+}
+
+/// Prints a JSON document, also without `--json`.
+pub(crate) fn print_json(value: &impl Serialize) {
+    print_line(&serde_json::to_string_pretty(value).expect("results are plain data with text keys"));
 }
 
 /// Prints raw text (CSV, a FHIR Bundle) as it is.

@@ -52,7 +52,8 @@ impl Passphrase {
             return Err(Failure::new(
                 "PASSPHRASE_TOO_LONG",
                 format!("a passphrase has at most {PASSPHRASE_BYTES_MAX} bytes"),
-            ));
+            )
+            .next("check that the file or variable holds your passphrase"));
         }
         if need == Need::Create && found.0.chars().count() < PASSPHRASE_CHARS_MIN {
             let message = format!("a new keystore's passphrase needs at least {PASSPHRASE_CHARS_MIN} characters");

@@ -18,6 +18,7 @@ use super::TransactionLine;
 use crate::failure::{Failure, Outcome};
 use crate::identity::Identity;
 use crate::session::Session;
+use crate::typed_data::{Consent, TypedData};
 use crate::wallet::Wallet;
 
 /// What a patient wants to grant.
@@ -71,6 +72,17 @@ pub(crate) struct Granted {
     pub(crate) transaction: TransactionLine,
 }
 
+/// What a relayer submitted.
+#[derive(Debug, Serialize)]
+pub(crate) struct Relayed {
+    /// The grant that was made or revoked.
+    pub(crate) grant: GrantId,
+    /// Whose consent it is.
+    pub(crate) patient: Principal,
+    /// The transaction.
+    pub(crate) transaction: TransactionLine,
+}
+
 /// Grants, or forbids.
 pub(crate) async fn grant(
     session: &Session,
@@ -80,22 +92,7 @@ pub(crate) async fn grant(
 ) -> Outcome<Granted> {
     let consent = &session.contracts.consent;
     let patient = identity.principal();
-    let generation = consent.generation(patient).await?;
-    let window = (plan.from_s, plan.until_s);
-    let wrapped_keys = match plan.effect {
-        Effect::Permit => Some(wrap_keys(session, identity, plan.grantee, plan.categories, window, generation).await?),
-        Effect::Deny => None,
-    };
-    let request = GrantRequest {
-        grantee: plan.grantee,
-        effect: plan.effect,
-        categories: plan.categories,
-        purposes: plan.purposes,
-        from_s: plan.from_s,
-        until_s: plan.until_s,
-        wrapped_keys,
-        generation,
-    };
+    let request = request(session, identity, plan).await?;
     let committed = match submission {
         Submission::Patient => consent.grant(identity.account(), &request).await?,
         Submission::Wallet { wallet, relayer, deadline_s } => {
@@ -106,13 +103,98 @@ pub(crate) async fn grant(
     };
     Ok(Granted {
         grant: committed.value,
-        wrapped_keys: wrapped_keys.map(|cid| block::cid_from_bytes(&cid)).transpose()?.map(|cid| cid.to_string()),
-        generation,
+        wrapped_keys: request.wrapped_keys.as_ref().map(cid_text).transpose()?,
+        generation: request.generation,
         from_s: plan.from_s,
         until_s: plan.until_s,
         signed_by_wallet: matches!(submission, Submission::Wallet { .. }),
         transaction: TransactionLine::of(&committed.transaction),
     })
+}
+
+/// The request of a plan; the keys of a permit's window are wrapped and stored.
+async fn request(session: &Session, identity: &Identity, plan: &GrantPlan) -> Outcome<GrantRequest> {
+    let generation = session.contracts.consent.generation(identity.principal()).await?;
+    let window = (plan.from_s, plan.until_s);
+    let wrapped_keys = match plan.effect {
+        Effect::Permit => Some(wrap_keys(session, identity, plan.grantee, plan.categories, window, generation).await?),
+        Effect::Deny => None,
+    };
+    Ok(GrantRequest {
+        grantee: plan.grantee,
+        effect: plan.effect,
+        categories: plan.categories,
+        purposes: plan.purposes,
+        from_s: plan.from_s,
+        until_s: plan.until_s,
+        wrapped_keys,
+        generation,
+    })
+}
+
+/// The text of a CID that the contract keeps.
+pub(crate) fn cid_text(cid: &CidBytes) -> Outcome<String> {
+    Ok(block::cid_from_bytes(cid)?.to_string())
+}
+
+/// The message by which a wallet grants; the wrapped keys that it names are stored.
+pub(crate) async fn typed_grant(
+    session: &Session,
+    identity: &Identity,
+    plan: &GrantPlan,
+    deadline_s: u64,
+) -> Outcome<TypedData> {
+    let consent = Consent::Grant(request(session, identity, plan).await?);
+    typed_data(session, identity, consent, deadline_s).await
+}
+
+/// The message by which a wallet takes a grant back.
+pub(crate) async fn typed_revocation(
+    session: &Session,
+    identity: &Identity,
+    grant: GrantId,
+    deadline_s: u64,
+) -> Outcome<TypedData> {
+    let known = session.contracts.consent.grant_of(grant).await?;
+    if known.is_none_or(|known| known.patient != identity.principal()) {
+        return Err(Failure::new("CONSENT_NOT_FOUND", format!("you gave no grant {grant}"))
+            .next("`pulsegate grants` lists yours"));
+    }
+    typed_data(session, identity, Consent::Revoke(grant), deadline_s).await
+}
+
+async fn typed_data(session: &Session, identity: &Identity, consent: Consent, deadline_s: u64) -> Outcome<TypedData> {
+    let patient = identity.principal();
+    let (domain, validity) = signing_terms(session, patient, deadline_s).await?;
+    Ok(TypedData { domain, patient, consent, validity })
+}
+
+/// Submits what a wallet signed, with an account that need not be the patient's.
+pub(crate) async fn relay(
+    session: &Session,
+    relayer: &Signer,
+    data: &TypedData,
+    signature: [u8; 65],
+) -> Outcome<Relayed> {
+    let consent = &session.contracts.consent;
+    let domain = Domain { chain_id: consent.chain_id().await?, contract: consent.account() };
+    if data.domain != domain {
+        let message = format!(
+            "the message is for the contract {} on chain {}, this is {} on chain {}",
+            data.domain.contract, data.domain.chain_id, domain.contract, domain.chain_id
+        );
+        return Err(Failure::new("TYPED_DATA_OF_ANOTHER_CONTRACT", message)
+            .next("relay it with the configuration of the patient's installation (--config)"));
+    }
+    let signed = Relay { patient: data.patient, validity: data.validity, signature };
+    let (grant, transaction) = match &data.consent {
+        Consent::Grant(request) => {
+            let committed = consent.grant_signed(relayer, request, &signed).await?;
+            (committed.value, committed.transaction)
+        }
+        Consent::Revoke(grant) => (*grant, consent.revoke_signed(relayer, *grant, &signed).await?.transaction),
+    };
+    Ok(Relayed { grant, patient: data.patient, transaction: TransactionLine::of(&transaction) })
 }
 
 /// Takes a grant back.

@@ -82,9 +82,10 @@ pub(crate) async fn publish(session: &Session, identity: &Identity, days: u32) -
 pub(crate) async fn rotate(session: &Session, identity: &mut Identity, days: u32) -> Outcome<Rotated> {
     let consent = &session.contracts.consent;
     let current = consent.generation(identity.principal()).await?;
-    let next = Generation(
-        current.0.checked_add(1).ok_or_else(|| Failure::new("TOO_MANY_ROTATIONS", "there are no more generations"))?,
-    );
+    let next = Generation(current.0.checked_add(1).ok_or_else(|| {
+        Failure::new("TOO_MANY_ROTATIONS", "there are no more generations")
+            .next("enrol with another keystore, and grant from there")
+    })?);
     // Kept before it is used: a secret that an interrupted rotation left behind is taken up again.
     identity.ensure_generation(next)?;
     let (cid, _) = store_directory(session, identity, next, days).await?;

@@ -76,6 +76,8 @@ pub(super) async fn run(globals: &Globals, args: Args) -> Outcome<()> {
     let session = Session::connect(globals).await?;
     let path = globals.keystore_path()?;
     let role = Role::from(args.role);
+    // Before anything is written: a sponsor who is not there leaves no keystore behind.
+    let sponsor = args.sponsor.as_deref().map(|sponsor| open_sponsor(globals, sponsor)).transpose()?;
     let mut identity = if path.exists() {
         continued(globals, &path, role)?
     } else {
@@ -85,9 +87,8 @@ pub(super) async fn run(globals: &Globals, args: Args) -> Outcome<()> {
             Identity::create(&path, role, rsa, passphrase)?
         }
     };
-    if let Some(sponsor) = &args.sponsor {
-        let sponsor = open_sponsor(globals, sponsor)?;
-        session.ledger.endow(&sponsor, &identity.principal(), enrolment::ENDOWMENT).await?;
+    if let Some(sponsor) = &sponsor {
+        session.ledger.endow(sponsor, &identity.principal(), enrolment::ENDOWMENT).await?;
     }
     let enrolled = enrolment::enrol(&session, &mut identity, role, args.days).await?;
     let output = session.output;

@@ -9,6 +9,7 @@ use crate::actions::granting::{self, GrantPlan, Submission};
 use crate::args::{self, Globals};
 use crate::failure::Outcome;
 use crate::moment;
+use crate::output;
 use crate::session::Session;
 
 const EXAMPLES: &str = "\
@@ -24,6 +25,11 @@ Examples:
 
   Sign with your linked Ethereum wallet (EIP-712) and let another account submit it:
     pulsegate grant … --signed-by-wallet --relayer relayer.keystore.json
+
+  Or sign with any wallet on another machine: print the message (the typed data of eth_signTypedData_v4), sign it there,
+  and let anybody submit it. The wrapped keys are stored now; the grant stands when it is relayed:
+    pulsegate grant … --print-typed-data --deadline +1d > grant.json
+    pulsegate relay --typed-data grant.json --signature 0x… --keystore relayer.keystore.json
 
 The window is of the data, not of the reading: it covers what was measured between --from and --until.
 It is widened to whole hours, the smallest time that keys can be given for.";
@@ -61,7 +67,7 @@ pub(super) struct SigningArgs {
     signed_by_wallet: bool,
     /// Sign with the wallet in this Ethereum keystore file (EIP-712)
     #[cfg(feature = "wallet")]
-    #[arg(long, conflicts_with = "signed_by_wallet", value_name = "FILE")]
+    #[arg(long, conflicts_with_all = ["signed_by_wallet", "print_typed_data"], value_name = "FILE")]
     wallet: Option<PathBuf>,
     /// File whose first line is the passphrase of --wallet; else the keystore's own passphrase is tried
     #[cfg(feature = "wallet")]
@@ -70,12 +76,20 @@ pub(super) struct SigningArgs {
     /// Keystore of the account that submits what the wallet signed [default: your own]
     #[arg(long, value_name = "FILE")]
     relayer: Option<PathBuf>,
+    /// Print the message as typed data (JSON) for any wallet to sign, and submit nothing; see `pulsegate relay`
+    #[arg(long, conflicts_with_all = ["signed_by_wallet", "relayer"])]
+    print_typed_data: bool,
     /// How long the wallet's signature stays valid
     #[arg(long, default_value = "+10m", allow_hyphen_values = true, value_name = "MOMENT")]
     deadline: String,
 }
 
 impl SigningArgs {
+    /// The deadline (Unix seconds) of typed data that is to be printed; `None` when something is to be submitted.
+    pub(super) fn printed_until_s(&self, session: &Session) -> Outcome<Option<u64>> {
+        self.print_typed_data.then(|| moment::parse(&self.deadline, session.now_s())).transpose()
+    }
+
     /// Opens what the arguments name.
     pub(super) fn submission(
         &self,
@@ -141,6 +155,11 @@ pub(super) async fn run(globals: &Globals, args: Args) -> Outcome<()> {
         from_s,
         until_s,
     };
+    if let Some(deadline_s) = args.signing.printed_until_s(&session)? {
+        let data = granting::typed_grant(&session, &identity, &plan, deadline_s).await?;
+        output::print_json(&data.to_json());
+        return Ok(());
+    }
     let submission = args.signing.submission(globals, &session, &identity)?;
     let granted = granting::grant(&session, &identity, &plan, &submission).await?;
     let output = session.output;

@@ -2,7 +2,7 @@
 
 use pulsegate_rules::Principal;
 use pulsegate_rules::consent::{Effect, Grant};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::actions::granting;
 use crate::args::{self, Globals};
@@ -74,8 +74,17 @@ pub(super) async fn run(globals: &Globals, args: Args) -> Outcome<()> {
         ];
         output.table(&headings, &grants.iter().map(row).collect::<Vec<_>>());
     }
-    output.result(&json!({ "grants": grants }));
+    let documents = grants.iter().map(document).collect::<Outcome<Vec<_>>>()?;
+    output.result(&json!({ "grants": documents }));
     Ok(())
+}
+
+/// A grant as JSON, with the CID of its wrapped keys as text, as `pulsegate grant` and block stores write it.
+fn document(grant: &Grant) -> Outcome<Value> {
+    let mut document = json!(grant);
+    document["request"]["wrapped_keys"] =
+        json!(grant.request.wrapped_keys.as_ref().map(granting::cid_text).transpose()?);
+    Ok(document)
 }
 
 fn row(grant: &Grant) -> Vec<String> {

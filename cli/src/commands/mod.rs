@@ -10,6 +10,7 @@ mod open;
 mod oracle;
 mod publish;
 mod receipts;
+mod relay;
 mod revoke;
 mod rotate;
 mod up;
@@ -71,6 +72,8 @@ enum Command {
     Grant(grant::Args),
     /// Take a grant back, and learn what had been released under it
     Revoke(revoke::Args),
+    /// Submit a grant or a revocation that a wallet signed elsewhere
+    Relay(relay::Args),
     /// Move to new keys, so that what was granted before opens nothing new
     Rotate(rotate::Args),
     /// Publish the keys for more coming hours
@@ -104,6 +107,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome<()> {
         Command::Device(command) => device::run(&globals, command).await,
         Command::Grant(args) => grant::run(&globals, args).await,
         Command::Revoke(args) => revoke::run(&globals, args).await,
+        Command::Relay(args) => relay::run(&globals, args).await,
         Command::Rotate(args) => rotate::run(&globals, args).await,
         Command::Publish(args) => publish::run(&globals, args).await,
         Command::Grants(args) => grants::run(&globals, args).await,

@@ -7,12 +7,14 @@ use crate::actions::{granting, receipts};
 use crate::args::Globals;
 use crate::failure::Outcome;
 use crate::moment;
+use crate::output;
 use crate::session::Session;
 
 const EXAMPLES: &str = "\
 Examples:
   pulsegate revoke 3
   pulsegate revoke 3 --signed-by-wallet --relayer relayer.keystore.json
+  pulsegate revoke 3 --print-typed-data --deadline +1d > revoke.json    for a wallet on another machine; `pulsegate relay` submits it
 
 From the next block on the oracle releases nothing under this grant. What was released before stays known to the reader;
 the revocation receipt lists it. Run `pulsegate rotate` afterwards, so that the keys which the reader kept open nothing new.";
@@ -30,6 +32,11 @@ pub(super) struct Args {
 pub(super) async fn run(globals: &Globals, args: Args) -> Outcome<()> {
     let session = Session::connect(globals).await?;
     let identity = globals.unlock()?;
+    if let Some(deadline_s) = args.signing.printed_until_s(&session)? {
+        let data = granting::typed_revocation(&session, &identity, GrantId(args.grant), deadline_s).await?;
+        output::print_json(&data.to_json());
+        return Ok(());
+    }
     let submission = args.signing.submission(globals, &session, &identity)?;
     let transaction = granting::revoke(&session, &identity, GrantId(args.grant), &submission).await?;
     let receipt = receipts::of_revocation(&session, &identity, GrantId(args.grant), transaction).await?;

@@ -10,6 +10,9 @@ use pulsegate_oracle::{OracleService, Ports};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::adapters::{self, Parts};
 use crate::args::Globals;
@@ -26,7 +29,7 @@ Examples:
 
 With the embedded chain the first start makes the operator's and the oracle's keystores, installs the contracts and writes
 the deployment file. Devices, patients and readers then use the printed address. Logs go to standard error; RUST_LOG
-chooses how much. Ctrl-C or SIGTERM ends it gracefully; a killed one loses nothing that it acknowledged.";
+chooses how much (`debug` and `trace` of Pulsegate's own parts alone: other libraries could print what they carry). Ctrl-C or SIGTERM ends it gracefully; a killed one loses nothing that it acknowledged.";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -112,14 +115,23 @@ async fn check_admitted(contracts: &Contracts, keys: &OracleKeys) -> Outcome<()>
 }
 
 /// Logs to standard error; `otherwise` is the filter when `RUST_LOG` sets none.
+///
+/// Whatever `RUST_LOG` says, libraries that are not Pulsegate's log at `info` and above only: below, they print bodies of
+/// requests and headers.
 pub(super) fn start_logging(otherwise: &str, as_json: bool) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(otherwise));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
+    let no_bodies =
+        filter_fn(|metadata| metadata.target().starts_with("pulsegate") || LevelFilter::INFO >= *metadata.level());
     // Fails only when a logger is there already, and then that one stays.
-    let _ = if as_json { builder.json().try_init() } else { builder.try_init() };
+    let _ = if as_json {
+        builder.json().finish().with(no_bodies).try_init()
+    } else {
+        builder.finish().with(no_bodies).try_init()
+    };
 }
 
 /// What ends the service.
@@ -130,8 +142,9 @@ struct Signals {
 
 impl Signals {
     fn catch() -> Outcome<Self> {
-        let failed =
-            |error: std::io::Error| Failure::new("SIGNALS_UNAVAILABLE", format!("cannot wait for signals: {error}"));
+        let failed = |error: std::io::Error| {
+            Failure::new("SIGNALS_UNAVAILABLE", format!("cannot wait for signals: {error}")).next("start it again")
+        };
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
             terminate: signal(SignalKind::terminate()).map_err(failed)?,

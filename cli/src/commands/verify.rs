@@ -68,7 +68,9 @@ pub(super) fn say(output: Output, indent: &str, report: &Report) {
     if report.opened > 0 {
         output.say(format_args!("{indent}{} readings opened, signatures and hash links checked", count(report.opened)));
     }
-    if report.faults.is_empty() {
+    if report.chains.is_empty() && report.faults.is_empty() {
+        output.say(format_args!("{indent}nothing is anchored yet"));
+    } else if report.faults.is_empty() {
         output.say(format_args!("{indent}everything fits: included, in order, without a gap"));
     }
     for fault in &report.faults {

@@ -14,7 +14,9 @@ Examples:
   pulsegate wallet show
   pulsegate wallet unlink
 
-A linked wallet signs typed messages (EIP-712); whoever submits them pays, and cannot change them.";
+A linked wallet signs typed messages (EIP-712); whoever submits them pays, and cannot change them.
+With a wallet on another machine: `pulsegate grant … --print-typed-data` (or `revoke`) writes the message as JSON for
+eth_signTypedData_v4, and `pulsegate relay` submits it with the signature.";
 
 /// The subcommands of `wallet`.
 #[derive(clap::Subcommand, Debug)]

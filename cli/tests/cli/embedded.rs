@@ -17,11 +17,15 @@ const MINUTE_MS: u64 = 60_000;
 const DAY_MS: u64 = 86_400_000;
 
 fn up(folder: &Path) -> (Running, Value) {
+    up_logging(folder, "warn")
+}
+
+fn up_logging(folder: &Path, filter: &str) -> (Running, Value) {
     let log = std::fs::File::create(folder.join("up.log")).unwrap();
     let said = folder.join("up.json");
     let stdout = std::fs::File::create(&said).unwrap();
     let mut command = pulsegate(folder);
-    command.args(["up", "--json"]).stdout(stdout).stderr(log);
+    command.env("RUST_LOG", filter).args(["up", "--json"]).stdout(stdout).stderr(log);
     let mut running = Running(command.spawn().unwrap());
     let ready = eventually("pulsegate up says where it listens", || {
         if let Some(status) = running.0.try_wait().unwrap() {
@@ -73,6 +77,13 @@ fn a_day_of_separate_processes() {
     let url = ready["address"].as_str().unwrap();
     assert_eq!(url, format!("http://127.0.0.1:{port}"));
 
+    // Nothing is anchored yet, and a sponsor who is not there leaves no keystore behind.
+    let (said, _) = texts(&pulsegate(folder).arg("verify").output().unwrap());
+    assert!(said.contains("nothing is anchored yet"), "{said}");
+    let sponsored = ["enrol", "--role", "patient", "--sponsor", "dev:nobody", "--keystore", &keystore("patient")];
+    refused(folder, &sponsored, 1, "UNKNOWN_DEV_ACCOUNT");
+    assert!(!folder.join(keystore("patient")).exists());
+
     // Everybody enrols; the insurer with RSA keys of its own. Enrolling again changes nothing.
     let patient = json(folder, &["enrol", "--role", "patient", "--keystore", &keystore("patient")]);
     json(folder, &["enrol", "--role", "practitioner", "--keystore", &keystore("practitioner")]);
@@ -104,6 +115,11 @@ fn a_day_of_separate_processes() {
         as_patient(&["device", "add", "--category", "vital-signs", "--key-file", "device.key"])["device"],
         device["device"]
     );
+    let again = ["device", "add", "--category", "vital-signs", "--key-file", "device.key", "--keystore"];
+    let (said, _) = texts(&pulsegate(folder).args(again).arg(keystore("patient")).output().unwrap());
+    let audience = device["audience"].as_str().unwrap();
+    let agent = format!("--key device.key --dir queue --oracle {url} --patient {account} --audience {audience} csv");
+    assert!(said.contains(&format!("pulsegate-agent run {agent}")), "{said}");
     send(folder, url, &patient["account"], &ready["deployment"]);
     eventually("everything is anchored", || {
         let report = json(folder, &["verify"]);
@@ -124,6 +140,8 @@ fn a_day_of_separate_processes() {
         "--until",
         "+1d",
     ]);
+    let listed = as_patient(&["grants", "--patient", account]);
+    assert_eq!(listed["grants"][0]["request"]["wrapped_keys"], granted["wrapped_keys"]);
     let reading = |who: &str, more: &[&str]| -> Vec<String> {
         let arguments = ["open", "--keystore", &keystore(who), "--patient", account, "--category", "vital-signs"];
         arguments.iter().chain(more).map(ToString::to_string).collect()
@@ -235,6 +253,7 @@ fn a_day_of_separate_processes() {
         [&["grant", "--signed-by-wallet", "--deadline", "-1m", "--keystore", "patient.keystore.json"], &late[..]]
             .concat();
     refused(folder, &late, 1, "CONSENT_EXPIRED");
+    by_a_wallet_elsewhere(folder);
     #[cfg(feature = "wallet")]
     by_ethereum_keystore(folder);
 
@@ -261,6 +280,46 @@ fn a_day_of_separate_processes() {
     assert!(running.interrupt().success());
     let log = std::fs::read_to_string(folder.join("up.log")).unwrap();
     assert!(!log.contains(account.trim_start_matches("0x")), "the log names nobody: {log}");
+}
+
+/// A wallet that sees nothing but the printed message grants and revokes; the practitioner's account submits both.
+fn by_a_wallet_elsewhere(folder: &Path) {
+    use ethers_core::types::transaction::eip712::{Eip712, TypedData};
+    let key = k256::ecdsa::SigningKey::from_slice(&[9; 32]).unwrap();
+    let address = format!("{:?}", ethers_core::utils::secret_key_to_address(&key));
+    let as_patient = |arguments: &[&str]| json(folder, &[arguments, &["--keystore", "patient.keystore.json"]].concat());
+    let sign = |message: &Value| {
+        // ethers wants the salt as a list of numbers.
+        let mut listed = message.clone();
+        let salt: pulsegate_rules::Principal = message["domain"]["salt"].as_str().unwrap().parse().unwrap();
+        listed["domain"]["salt"] = salt.0.to_vec().into();
+        let data: TypedData = serde_json::from_value(listed).unwrap();
+        let (signature, recovery) = key.sign_prehash_recoverable(&data.encode_eip712().unwrap()).unwrap();
+        std::fs::write(folder.join("message.json"), message.to_string()).unwrap();
+        format!("0x{}{:02x}", hex::encode(signature.to_bytes()), 27 + recovery.to_byte())
+    };
+    let relay = |signature: &str| -> Vec<String> {
+        let arguments = ["relay", "--typed-data", "message.json", "--signature", signature, "--keystore"];
+        arguments.iter().chain(&["practitioner.keystore.json"]).map(ToString::to_string).collect()
+    };
+    let to = ["grant", "--to", "practitioner.keystore.json", "--category", "ecg", "--purpose", "TREAT"];
+    let when = ["--from", "now", "--until", "+1d", "--print-typed-data", "--deadline", "+1d"];
+    as_patient(&["wallet", "link", "--address", &address]);
+    let message = as_patient(&[&to[..], &when].concat());
+    let arguments = relay(&sign(&message));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let granted = json(folder, &arguments);
+    assert_eq!(granted["patient"], message["message"]["patient"]);
+    refused(folder, &arguments, 1, "CONSENT_INVALID_NONCE");
+    let message = as_patient(&["revoke", &granted["grant"].to_string(), "--print-typed-data", "--deadline", "+1d"]);
+    let arguments = relay(&sign(&message));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    assert_eq!(json(folder, &arguments)["grant"], granted["grant"]);
+    let mut elsewhere = message;
+    elsewhere["domain"]["chainId"] = 1.into();
+    let arguments = relay(&sign(&elsewhere));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    refused(folder, &arguments, 1, "TYPED_DATA_OF_ANOTHER_CONTRACT");
 }
 
 /// A wallet out of an Ethereum keystore file grants and revokes, relayed by the practitioner's account.
@@ -299,7 +358,7 @@ fn a_second_up_on_the_same_folder_is_refused() {
     let example = include_str!("../../examples/embedded.toml");
     std::fs::write(folder.join("pulsegate.toml"), example.replace("7400", &free_port().to_string())).unwrap();
     std::fs::write(folder.join("other.toml"), example.replace("7400", &free_port().to_string())).unwrap();
-    let (running, _) = up(folder);
+    let (running, _) = up_logging(folder, "trace");
     let second: Command = {
         let mut command = pulsegate(folder);
         command.args(["up", "--json", "--config", "other.toml"]).stdout(Stdio::null()).stderr(Stdio::null());
@@ -308,6 +367,10 @@ fn a_second_up_on_the_same_folder_is_refused() {
     let mut second = second;
     assert_eq!(second.status().unwrap().code(), Some(1));
     assert!(running.interrupt().success());
+    // Libraries, which could print what they carry, tell nothing below `info`.
+    let log = std::fs::read_to_string(folder.join("up.log")).unwrap();
+    let chatty = |line: &&str| (line.contains("DEBUG") || line.contains("TRACE")) && !line.contains(" pulsegate");
+    assert_eq!(log.lines().find(chatty), None);
 }
 
 #[test]

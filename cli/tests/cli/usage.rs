@@ -11,6 +11,7 @@ const COMMANDS: &[&[&str]] = &[
     &["device", "add"],
     &["grant"],
     &["revoke"],
+    &["relay"],
     &["rotate"],
     &["publish"],
     &["grants"],
@@ -45,6 +46,8 @@ fn wrong_usage_ends_with_exit_code_2() {
         &["open", "--category", "genome"],
         &["grant", "--to", "nobody", "--category", "ecg", "--purpose", "TREAT", "--from", "now", "--until", "+1d"],
         &["demo", "--hours", "1"],
+        &["relay", "--typed-data", "-", "--signature", "0x1b"],
+        &["revoke", "1", "--print-typed-data", "--signed-by-wallet"],
     ] {
         let output = pulsegate(folder.path()).args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
@@ -60,6 +63,11 @@ fn failures_have_a_code_and_a_next_step() {
     std::fs::write(folder.path().join("pulsegate.toml"), "[oracle]\nulr = \"http://127.0.0.1:1\"\n").unwrap();
     let error = refused(folder.path(), &["verify"], 1, "CONFIG_INVALID");
     assert!(error["error"]["message"].as_str().unwrap().contains("ulr"));
+    std::fs::write(folder.path().join("mail.json"), "{\"primaryType\": \"Mail\"}").unwrap();
+    let signature = format!("0x{}", "1b".repeat(65));
+    let relay = ["relay", "--typed-data", "mail.json", "--signature", &signature];
+    let error = refused(folder.path(), &relay, 1, "TYPED_DATA_MALFORMED");
+    assert!(error["error"]["next"].as_str().unwrap().contains("--print-typed-data"));
 }
 
 #[test]

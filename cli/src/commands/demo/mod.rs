@@ -60,13 +60,13 @@ pub(super) async fn run(globals: &Globals, args: Args) -> Outcome<()> {
     // Quiet unless RUST_LOG asks for more: the story is on standard output.
     up::start_logging("error", false);
     // Kept until the end: dropping it removes the folder.
-    let temporary =
-        match args.data_dir {
-            Some(_) => None,
-            None => Some(tempfile::tempdir().map_err(|error| {
-                Failure::new("FOLDER_UNWRITABLE", format!("cannot make a temporary folder: {error}"))
-            })?),
-        };
+    let temporary = match args.data_dir {
+        Some(_) => None,
+        None => Some(tempfile::tempdir().map_err(|error| {
+            Failure::new("FOLDER_UNWRITABLE", format!("cannot make a temporary folder: {error}"))
+                .next("name a folder that you may write to with --data-dir")
+        })?),
+    };
     let folder = match (&args.data_dir, &temporary) {
         (Some(folder), _) => folder.clone(),
         (None, Some(temporary)) => temporary.path().to_owned(),

@@ -180,6 +180,7 @@ impl State {
         let text = serde_json::to_string_pretty(self).expect("the state is plain data");
         keystore::write_atomically(&folder.join(STATE_FILE), text.as_bytes()).map_err(|error| {
             Failure::new("DEMO_FOLDER_UNUSABLE", format!("cannot write to {}: {error}", folder.display()))
+                .next("name a folder that you may write to with --data-dir")
         })
     }
 }
@@ -193,10 +194,12 @@ fn passphrase(folder: &Path) -> Outcome<Passphrase> {
         let text = Zeroizing::new(hex::encode(*bytes));
         keystore::write_atomically(&path, text.as_bytes()).map_err(|error| {
             Failure::new("DEMO_FOLDER_UNUSABLE", format!("cannot write {}: {error}", path.display()))
+                .next("name a folder that you may write to with --data-dir")
         })?;
     }
     let text = std::fs::read_to_string(&path).map_err(|error| {
         Failure::new("PASSPHRASE_FILE_UNREADABLE", format!("cannot read {}: {error}", path.display()))
+            .next("name a folder of the demo that you may read with --data-dir, or a new one")
     })?;
     Ok(Passphrase::new(Zeroizing::new(text)))
 }
