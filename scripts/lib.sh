@@ -51,10 +51,10 @@ pulsegate_binary() {
   fi
   if [ -z "$path" ]; then
     need cargo "It comes with Rust: https://rustup.rs"
-    local build=(cargo build --release --manifest-path "$repository/Cargo.toml" --package pulsegate --features real-parts,wallet)
+    local compile=(cargo build --release --manifest-path "$repository/Cargo.toml" --package pulsegate --features 'real-parts,wallet')
     say "pulsegate is not on the PATH, and PULSEGATE_BIN names none; building it, which takes some minutes the first time:"
-    say "  ${build[*]}"
-    "${build[@]}" >&2
+    say "  ${compile[*]}"
+    "${compile[@]}" >&2
     path=$repository/target/release/pulsegate
   fi
   [ -x "$path" ] || die "$path is not a program; set PULSEGATE_BIN to the pulsegate program, or unset it to build one"
