@@ -7,8 +7,13 @@
 //! touches another's. Must not: read a clock, drop a reading, or log what was measured.
 
 mod bounded;
+pub mod catalogue;
 mod error;
+pub mod measure;
+pub mod model_file;
 mod news2;
+pub mod progress;
+pub mod report;
 mod request_rate;
 mod seam;
 mod verdict;
