@@ -16,6 +16,7 @@ pub mod progress;
 pub mod report;
 mod request_rate;
 mod seam;
+pub mod traffic;
 mod verdict;
 
 pub use error::DetectorError;

@@ -1,0 +1,10 @@
+//! Traffic as flows: what a connection looks like to a sensor, and nothing of what was said in it.
+//!
+//! [`Flow`] is the one form that every source is brought into: Zeek's `conn.log`, the oracle's own listener and the public data sets. Must
+//! not: hold an address, a port, a name or a payload; those identify people and let a model learn the testbed by heart.
+
+mod flow;
+
+pub use flow::{
+    ConnectionState, FLOW_BYTES_MAX, FLOW_DURATION_MAX_MS, FLOW_PACKETS_MAX, Flow, FlowError, Protocol, Service,
+};
