@@ -12,6 +12,7 @@ mod error;
 pub mod measure;
 pub mod model_file;
 mod news2;
+pub mod nn;
 pub mod progress;
 pub mod report;
 mod request_rate;
