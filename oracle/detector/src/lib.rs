@@ -8,6 +8,7 @@
 
 mod bounded;
 pub mod catalogue;
+pub mod data;
 mod error;
 pub mod measure;
 pub mod model_file;
