@@ -23,6 +23,19 @@ pub enum Section {
     },
     /// A plot, written as its own SVG file.
     Plot(Plot),
+    /// All models, baselines included, once more with classes taken together (probabilities are added, decisions mapped).
+    Merged {
+        /// Heading, without the Markdown signs.
+        heading: String,
+        /// Why these classes are taken together.
+        caption: String,
+        /// Names of the merged classes.
+        classes: Vec<String>,
+        /// Merged class per class of the rows.
+        merged_of: Vec<usize>,
+        /// Index of the merged class that means "nothing wrong".
+        benign_class: Option<usize>,
+    },
 }
 
 /// A plot of one or more lines over two labelled axes.
