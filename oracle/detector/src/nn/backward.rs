@@ -4,7 +4,7 @@ use ndarray::{Array2, Axis, Slice, Zip};
 
 use super::kernel::{self, Conv};
 use super::parameters::Param;
-use super::tape::{Operation, Tape, Var, count, flat, flat_mut};
+use super::tape::{Operation, Tape, Var, count, flat, flat_mut, product};
 
 /// The gradient of a loss by each weight matrix; none where the loss does not depend on it.
 pub struct Gradients(pub(super) Vec<Option<Array2<f32>>>);
@@ -77,8 +77,13 @@ impl Pass<'_, '_> {
             Operation::Constant => {}
             Operation::Parameter(param) => self.add_param(*param, gradient),
             Operation::MatMul(a, b) => {
-                self.add(*a, standard(gradient.dot(&self.value(*b).t())));
-                self.add(*b, standard(self.value(*a).t().dot(&gradient)));
+                if self.needs(*a) {
+                    let transposed = standard(self.value(*b).t().to_owned());
+                    self.add(*a, product(&gradient, &transposed));
+                }
+                if self.needs(*b) {
+                    self.add(*b, standard(self.value(*a).t().dot(&gradient)));
+                }
             }
             Operation::Linear { x, w, b } => self.linear(*x, *w, *b, &gradient),
             Operation::Add(a, b) => {
@@ -210,10 +215,7 @@ impl Pass<'_, '_> {
         self.add_param(w, standard(tape.value(x).t().dot(gradient)));
         if self.needs(x) {
             let transposed = standard(tape.parameters.get(w).t().to_owned());
-            let mut by_x = Array2::zeros(tape.value(x).raw_dim());
-            let zeros = vec![0.0; by_x.ncols()];
-            kernel::dense(flat(gradient), gradient.nrows(), flat(&transposed), &zeros, flat_mut(&mut by_x));
-            self.add(x, by_x);
+            self.add(x, product(gradient, &transposed));
         }
     }
 
@@ -222,14 +224,18 @@ impl Pass<'_, '_> {
         let units = gradient.ncols();
         let before = tape.value(cell);
         self.add_into(gates, |by_gates| {
-            for (row, mut by_gates) in by_gates.rows_mut().into_iter().enumerate() {
+            let rows = flat_mut(by_gates).chunks_exact_mut(4 * units).zip(flat(activated).chunks_exact(4 * units));
+            let rows = rows.zip(flat(before).chunks_exact(units)).zip(flat(&gradient).chunks_exact(units));
+            for (((by_gates, gates), before), slopes) in rows {
+                let (by_input, rest) = by_gates.split_at_mut(units);
+                let (by_forget, by_rest) = rest.split_at_mut(units);
+                let (input, rest) = gates.split_at(units);
+                let (forget, candidate) = rest.split_at(units);
                 for unit in 0..units {
-                    let slope = gradient[[row, unit]];
-                    let gate = |which: usize| activated[[row, which * units + unit]];
-                    let (input, forget, candidate) = (gate(0), gate(1), gate(2));
-                    by_gates[unit] += slope * candidate * input * (1.0 - input);
-                    by_gates[units + unit] += slope * before[[row, unit]] * forget * (1.0 - forget);
-                    by_gates[2 * units + unit] += slope * input * (1.0 - candidate * candidate);
+                    let (slope, i, f, c) = (slopes[unit], input[unit], forget[unit], candidate[unit]);
+                    by_input[unit] += slope * c * i * (1.0 - i);
+                    by_forget[unit] += slope * before[unit] * f * (1.0 - f);
+                    by_rest[unit] += slope * i * (1.0 - c * c);
                 }
             }
         });
@@ -269,21 +275,21 @@ impl Pass<'_, '_> {
         let mut by_x = Array2::zeros(activated.raw_dim());
         let mut by_h = Array2::zeros(activated.raw_dim());
         let mut by_hidden = Array2::zeros(gradient.raw_dim());
-        for row in 0..gradient.nrows() {
+        let rows = flat_mut(&mut by_x).chunks_exact_mut(3 * units).zip(flat_mut(&mut by_h).chunks_exact_mut(3 * units));
+        let rows = rows.zip(flat_mut(&mut by_hidden).chunks_exact_mut(units)).zip(flat(gradient).chunks_exact(units));
+        let rows = rows.zip(flat(activated).chunks_exact(3 * units)).zip(flat(before).chunks_exact(units));
+        let rows = rows.zip(flat(from_hidden).chunks_exact(3 * units));
+        for ((((((by_x, by_h), by_hidden), slopes), gates), before), from_hidden) in rows {
             for unit in 0..units {
-                let slope = gradient[[row, unit]];
-                let gate = |which: usize| activated[[row, which * units + unit]];
-                let (reset, update, candidate) = (gate(0), gate(1), gate(2));
+                let (slope, reset, update, candidate) =
+                    (slopes[unit], gates[unit], gates[units + unit], gates[2 * units + unit]);
                 let by_candidate = slope * (1.0 - update) * (1.0 - candidate * candidate);
-                let by_update = slope * (before[[row, unit]] - candidate) * update * (1.0 - update);
-                let by_reset = by_candidate * from_hidden[[row, 2 * units + unit]] * reset * (1.0 - reset);
-                for (which, by_x_gate, by_h_gate) in
-                    [(0, by_reset, by_reset), (1, by_update, by_update), (2, by_candidate, by_candidate * reset)]
-                {
-                    by_x[[row, which * units + unit]] = by_x_gate;
-                    by_h[[row, which * units + unit]] = by_h_gate;
-                }
-                by_hidden[[row, unit]] = slope * update;
+                let by_update = slope * (before[unit] - candidate) * update * (1.0 - update);
+                let by_reset = by_candidate * from_hidden[2 * units + unit] * reset * (1.0 - reset);
+                (by_x[unit], by_h[unit]) = (by_reset, by_reset);
+                (by_x[units + unit], by_h[units + unit]) = (by_update, by_update);
+                (by_x[2 * units + unit], by_h[2 * units + unit]) = (by_candidate, by_candidate * reset);
+                by_hidden[unit] = slope * update;
             }
         }
         self.add(x_gates, by_x);

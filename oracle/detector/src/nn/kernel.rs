@@ -12,7 +12,7 @@ use pulp::{Arch, Simd, WithSimd};
 /// # Panics
 /// When the lengths do not fit.
 pub fn dense(x: &[f32], rows: usize, w: &[f32], bias: &[f32], out: &mut [f32]) {
-    let inputs = if rows == 0 { 0 } else { x.len() / rows };
+    let inputs = x.len().checked_div(rows).unwrap_or(0);
     strided_dense(x, inputs, inputs, w, bias, out);
 }
 

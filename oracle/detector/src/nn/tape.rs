@@ -119,7 +119,7 @@ impl<'p> Tape<'p> {
 
     /// Matrix product, (m × k) · (k × n).
     pub fn matmul(&mut self, a: Var, b: Var) -> Var {
-        let value = self.value(a).dot(self.value(b));
+        let value = product(self.value(a), self.value(b));
         self.push(value, Operation::MatMul(a, b))
     }
 
@@ -383,6 +383,14 @@ impl<'p> Tape<'p> {
     fn loss(&mut self, loss: f32, gradients: Vec<(Var, Array2<f32>)>) -> Var {
         self.push(Array2::from_elem((1, 1), loss), Operation::Loss(gradients))
     }
+}
+
+/// Matrix product, (m × k) · (k × n).
+pub(super) fn product(a: &Array2<f32>, b: &Array2<f32>) -> Array2<f32> {
+    assert_eq!(a.ncols(), b.nrows(), "a product takes as many columns as rows");
+    let mut out = Array2::zeros((a.nrows(), b.ncols()));
+    kernel::dense(flat(a), a.nrows(), flat(b), &vec![0.0; b.ncols()], flat_mut(&mut out));
+    out
 }
 
 /// A matrix as one slice.
