@@ -2,9 +2,12 @@
 //!
 //! Must not: round or convert a value; what the device signed is what is shown.
 
-use pulsegate_detector::{Risk, TrafficClass};
+use pulsegate_detector::{
+    Assessment, Judged, NotAssessed, PhysiologyClass, PhysiologyFinding, Risk, TrafficClass, TrafficFinding,
+};
 use pulsegate_oracle::payload::Payload;
 use pulsegate_reading::{Reading, Value};
+use pulsegate_rules::registry::DetectorKind;
 use serde_json::{Value as Json, json};
 
 use crate::actions::opening::OpenedReading;
@@ -38,15 +41,8 @@ pub(crate) fn value(reading: &Reading) -> String {
 pub(crate) fn assessment(payload: &Payload) -> String {
     let verdict = &payload.verdict;
     let mut words = Vec::new();
-    if let Some(finding) = verdict.physiology.finding() {
-        words.push(match &finding.news2 {
-            Some(score) => format!("NEWS2 {} {}{}", score.aggregate, risk(score.risk), missing(score.missing.len())),
-            None => format!("{:?}", finding.class).to_lowercase(),
-        });
-    }
-    if verdict.traffic.finding().is_some_and(|finding| finding.class == TrafficClass::Compromised) {
-        words.push("device suspect".to_owned());
-    }
+    words.extend(verdict.physiology.iter().filter_map(physiology));
+    words.extend(verdict.traffic.iter().filter_map(traffic));
     if payload.quarantined {
         words.push("device in quarantine".to_owned());
     }
@@ -54,6 +50,62 @@ pub(crate) fn assessment(payload: &Payload) -> String {
         words.push("late".to_owned());
     }
     if words.is_empty() { "-".to_owned() } else { words.join("; ") }
+}
+
+/// What a detector said of the patient, when there is something to say.
+fn physiology(judged: &Judged<PhysiologyFinding>) -> Option<String> {
+    let finding = match &judged.assessment {
+        Assessment::Assessed(finding) => finding,
+        Assessment::NotAssessed(reason) => return not_assessed(judged.detector, *reason),
+    };
+    if let Some(score) = &finding.news2 {
+        return Some(format!("NEWS2 {} {}{}", score.aggregate, risk(score.risk), missing(score.missing.len())));
+    }
+    let class = match finding.class {
+        PhysiologyClass::Unremarkable => "unremarkable",
+        PhysiologyClass::Unwell => "unwell",
+    };
+    Some(said(judged.detector, class, finding.label.as_deref(), finding.confidence))
+}
+
+/// What a detector said of the device, when there is something to say.
+fn traffic(judged: &Judged<TrafficFinding>) -> Option<String> {
+    match &judged.assessment {
+        Assessment::Assessed(finding) if finding.class == TrafficClass::Compromised => {
+            let (label, confidence) = (finding.label.as_deref(), finding.confidence);
+            Some(said(judged.detector, "device suspect", label, confidence))
+        }
+        Assessment::Assessed(_) => None,
+        Assessment::NotAssessed(reason) => not_assessed(judged.detector, *reason),
+    }
+}
+
+fn said(detector: DetectorKind, class: &str, label: Option<&str>, confidence: Option<f64>) -> String {
+    let label = label.map_or_else(String::new, |label| format!(", {label}"));
+    let confidence = confidence.map_or_else(String::new, |confidence| format!(" {confidence:.2}"));
+    format!("{}: {class}{label}{confidence}", kind(detector))
+}
+
+/// A detector that failed or has no model is named; one that is still learning, or does not judge late readings, is in the JSON alone.
+fn not_assessed(detector: DetectorKind, reason: NotAssessed) -> Option<String> {
+    let reason = match reason {
+        NotAssessed::Failed => "the detector failed",
+        NotAssessed::Unavailable => "the model is not at hand",
+        NotAssessed::NoRoom => "no room for another one",
+        NotAssessed::Learning | NotAssessed::Late | NotAssessed::NotApplicable => return None,
+    };
+    Some(format!("{} not assessed, {reason}", kind(detector)))
+}
+
+/// A kind of detector, for people.
+pub(crate) const fn kind(detector: DetectorKind) -> &'static str {
+    match detector {
+        DetectorKind::RequestRate => "request rate",
+        DetectorKind::Traffic => "traffic",
+        DetectorKind::TrafficUnsupervised => "unusual traffic",
+        DetectorKind::EcgBeats => "ECG",
+        DetectorKind::VitalSigns => "vital signs",
+    }
 }
 
 const fn risk(risk: Risk) -> &'static str {
@@ -180,10 +232,10 @@ fn urn(link: &[u8; 32]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use pulsegate_detector::{NotAssessed, Verdict};
+    use pulsegate_detector::{InputsDigest, Verdict};
     use pulsegate_ipfs::manifest::RecordLeaf;
     use pulsegate_reading::{Component, LoincCode, Quantity, Unit};
-    use pulsegate_rules::{DeviceId, Epoch, Generation, Principal, StreamId};
+    use pulsegate_rules::{DeviceId, Epoch, Generation, ModelId, Principal, StreamId};
 
     use super::*;
     use crate::actions::opening::Found;
@@ -211,7 +263,9 @@ mod tests {
             code,
             value,
         };
-        let verdict = Verdict::not_assessed(true, NotAssessed::Late);
+        let late = Assessment::NotAssessed(NotAssessed::Late);
+        let judged = Judged { detector: DetectorKind::RequestRate, model: ModelId([5; 32]), assessment: late };
+        let verdict = Verdict::combine(true, vec![judged], Vec::new());
         let payload = Payload { reading: Vec::new(), received_at_ms: 1, verdict, quarantined: true };
         OpenedReading { found: Found { leaf, oracle: patient, batch: 7, anchored_at_ms: 2 }, payload, reading }
     }
@@ -228,6 +282,33 @@ mod tests {
         let rate = opened(LoincCode::HeartRate, Value::quantity(61.25, Unit::PerMinute));
         assert_eq!(value(&rate.reading), "61.25 /min");
         assert_eq!(assessment(&rate.payload), "device in quarantine; late");
+    }
+
+    #[test]
+    fn every_detector_that_has_something_to_say_is_quoted() {
+        let finding = TrafficFinding {
+            model: ModelId([6; 32]),
+            class: TrafficClass::Compromised,
+            confidence: Some(0.987),
+            label: Some("brute force".to_owned()),
+            inputs: InputsDigest([0; 32]),
+            missing: Vec::new(),
+            rate: None,
+        };
+        let traffic = [
+            (DetectorKind::RequestRate, Assessment::NotAssessed(NotAssessed::Learning)),
+            (DetectorKind::Traffic, Assessment::Assessed(finding)),
+            (DetectorKind::TrafficUnsupervised, Assessment::NotAssessed(NotAssessed::Unavailable)),
+        ];
+        let judged = |(detector, assessment)| Judged { detector, model: ModelId([6; 32]), assessment };
+        let mut rate = opened(LoincCode::HeartRate, Value::quantity(61.25, Unit::PerMinute));
+        rate.payload.quarantined = false;
+        rate.payload.verdict = Verdict::combine(false, traffic.map(judged).into(), Vec::new());
+        let words = assessment(&rate.payload);
+        assert_eq!(
+            words,
+            "traffic: device suspect, brute force 0.99; unusual traffic not assessed, the model is not at hand"
+        );
     }
 
     #[test]

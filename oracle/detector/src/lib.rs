@@ -27,6 +27,6 @@ pub use news2::{FRESHNESS_MS, NEWS2_PATIENTS_MAX, News2, News2Score, Parameter, 
 pub use request_rate::{RATE_DEVICES_MAX, RATE_PERCENT_MIN, RATE_WINDOW, RateDetail, RequestRate};
 pub use seam::{Arrival, LATE_AFTER_MS, Measured, PhysiologyDetector, TrafficDetector};
 pub use verdict::{
-    Assessment, InputsDigest, NotAssessed, PhysiologyClass, PhysiologyFinding, TrafficClass, TrafficFinding, Verdict,
-    VerdictClass,
+    Assessment, BeatCounts, InputsDigest, Judged, NotAssessed, PhysiologyClass, PhysiologyFinding, TrafficClass,
+    TrafficFinding, Verdict, VerdictClass,
 };

@@ -116,6 +116,14 @@ impl Device {
         let times: Vec<u8> = self.recent_ms.iter().flat_map(|between_ms| between_ms.to_be_bytes()).collect();
         let inputs = InputsDigest::of(&[&model.0, &device.0, &norm_ms.to_be_bytes(), &times]);
         let rate = Some(RateDetail { norm_ms, recent_ms });
-        Assessment::Assessed(TrafficFinding { model, class, confidence: None, inputs, rate })
+        Assessment::Assessed(TrafficFinding {
+            model,
+            class,
+            confidence: None,
+            label: None,
+            inputs,
+            missing: Vec::new(),
+            rate,
+        })
     }
 }

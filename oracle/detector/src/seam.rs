@@ -7,13 +7,14 @@ use pulsegate_reading::Reading;
 use pulsegate_rules::{DeviceId, ModelId};
 
 use crate::error::DetectorError;
+use crate::traffic::Flow;
 use crate::verdict::{Assessment, PhysiologyFinding, TrafficFinding};
 
 /// A reading that was measured longer ago than this when it was received is late: 15 minutes, in milliseconds.
 pub const LATE_AFTER_MS: u64 = 15 * 60 * 1_000;
 
 /// A reading as traffic: who sent it when, and nothing of what was measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Arrival {
     /// The sender.
     pub device: DeviceId,
@@ -23,6 +24,9 @@ pub struct Arrival {
     pub measured_at_ms: u64,
     /// Length of the signed reading, bytes.
     pub bytes: usize,
+    /// An exchange of the device with the oracle that ended before this reading, as the listener measured it, each one handed over once;
+    /// absent when none has ended since the device's last reading.
+    pub flow: Option<Flow>,
 }
 
 impl Arrival {

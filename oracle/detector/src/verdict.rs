@@ -1,14 +1,22 @@
 //! Findings and the verdict that is sealed with a reading.
 //!
-//! Guarantees: every number is finite, so a verdict encodes in DAG-CBOR and JSON alike; a verdict always says what was not assessed and
-//! why. Must not: be written anywhere unsealed, it tells of a patient's health.
+//! Several detectors judge each side, rules and learned models beside each other, and every one of them is kept with its own finding: the
+//! word for the whole is the worst that anybody said, so no model can talk another one's alarm away, least of all the request-rate rule's.
+//!
+//! Guarantees: every number is finite, so a verdict encodes in DAG-CBOR and JSON alike; a verdict always says which detector did not
+//! judge, by which model, and why; only detectors that do not look at this kind of measurement at all are left out.
+//! Must not: be written anywhere unsealed, it tells of a patient's health.
+
+use std::borrow::Cow;
 
 use pulsegate_rules::ModelId;
+use pulsegate_rules::registry::DetectorKind;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::news2::{News2Score, Parameter};
-use crate::request_rate::RateDetail;
+use crate::news2::{News2, News2Score};
+use crate::request_rate::{RateDetail, RequestRate};
+use crate::seam::{PhysiologyDetector, TrafficDetector};
 
 /// SHA-256 over what a detector looked at, so that a judgement can be repeated and compared. Hex in every format.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -84,6 +92,36 @@ pub enum NotAssessed {
     NoRoom,
     /// The detector failed; the reading is kept all the same.
     Failed,
+    /// The chain names a model that this oracle does not have, or that cannot be loaded; the reading is kept all the same.
+    Unavailable,
+}
+
+/// What one detector said: which, by which model, and its finding or why there is none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Judged<T> {
+    /// What the detector judges. The rules beside the learned models have kinds too: the request rate its own, NEWS2 that of vital signs.
+    pub detector: DetectorKind,
+    /// The model that judged, or should have.
+    pub model: ModelId,
+    /// What it said.
+    pub assessment: Assessment<T>,
+}
+
+/// How many beats of each AAMI class (ANSI/AAMI EC57) a waveform held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BeatCounts {
+    /// N: normal and bundle branch block.
+    pub normal: u32,
+    /// S: supraventricular ectopic.
+    pub supraventricular: u32,
+    /// V: ventricular ectopic.
+    pub ventricular: u32,
+    /// F: fusion of normal and ventricular.
+    pub fusion: u32,
+    /// Q: paced, fusion of paced and normal, not classifiable.
+    pub unknown: u32,
 }
 
 /// What the traffic says of a device.
@@ -115,8 +153,14 @@ pub struct TrafficFinding {
     pub class: TrafficClass,
     /// Calibrated probability of the class, 0 to 1; absent when the model gives none, as rules do.
     pub confidence: Option<f64>,
+    /// The model's own name of what it saw, such as a kind of attack, when it tells more than the class.
+    #[serde(default)]
+    pub label: Option<String>,
     /// Digest of what was looked at.
     pub inputs: InputsDigest,
+    /// What the model would have liked to know and did not, by the names of its inputs.
+    #[serde(default)]
+    pub missing: Vec<Cow<'static, str>>,
     /// The numbers of the request-rate rule, when that was the model.
     pub rate: Option<RateDetail>,
 }
@@ -130,12 +174,18 @@ pub struct PhysiologyFinding {
     pub class: PhysiologyClass,
     /// Calibrated probability of the class, 0 to 1; absent when the model gives none, as rules do.
     pub confidence: Option<f64>,
+    /// The model's own name of what it saw, when it tells more than the class.
+    #[serde(default)]
+    pub label: Option<String>,
     /// Digest of what was looked at.
     pub inputs: InputsDigest,
-    /// What the model would have needed and did not have, fresh enough.
-    pub missing: Vec<Parameter>,
+    /// What the model would have needed and did not have, fresh enough, by the names of its inputs.
+    pub missing: Vec<Cow<'static, str>>,
     /// The score, when NEWS2 was the model.
     pub news2: Option<News2Score>,
+    /// The beats by class, when the model reads an electrocardiogram.
+    #[serde(default)]
+    pub beats: Option<BeatCounts>,
 }
 
 /// Both judgements in one word.
@@ -158,22 +208,29 @@ pub enum VerdictClass {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Verdict {
-    /// Both judgements in one word.
+    /// Both sides in one word: the worst that anybody said of each.
     pub class: VerdictClass,
     /// Whether the reading was late: such a verdict raises no live alarm.
     pub late: bool,
-    /// The device's traffic.
-    pub traffic: Assessment<TrafficFinding>,
-    /// The patient's physiology.
-    pub physiology: Assessment<PhysiologyFinding>,
+    /// What each detector said of the device's traffic; the request-rate rule first.
+    #[serde(deserialize_with = "traffic_of_any_version")]
+    pub traffic: Vec<Judged<TrafficFinding>>,
+    /// What each detector said of the patient's physiology; NEWS2 first.
+    #[serde(deserialize_with = "physiology_of_any_version")]
+    pub physiology: Vec<Judged<PhysiologyFinding>>,
 }
 
 impl Verdict {
-    /// Puts both judgements together. They stay apart inside: being unwell never makes a device suspect, or the other way round.
+    /// Puts all judgements together. Both sides stay apart inside: being unwell never makes a device suspect, or the other way round.
+    /// A side has the worst class that any of its detectors gave: one alarm is an alarm, whatever the others say.
     #[must_use]
-    pub fn combine(late: bool, traffic: Assessment<TrafficFinding>, physiology: Assessment<PhysiologyFinding>) -> Self {
-        let compromised = traffic.finding().map(|finding| finding.class == TrafficClass::Compromised);
-        let unwell = physiology.finding().map(|finding| finding.class == PhysiologyClass::Unwell);
+    pub fn combine(
+        late: bool,
+        traffic: Vec<Judged<TrafficFinding>>,
+        physiology: Vec<Judged<PhysiologyFinding>>,
+    ) -> Self {
+        let compromised = any(&traffic, |finding| finding.class == TrafficClass::Compromised);
+        let unwell = any(&physiology, |finding| finding.class == PhysiologyClass::Unwell);
         let class = match (compromised, unwell) {
             (None, None) => VerdictClass::NotAssessed,
             (Some(true), Some(true)) => VerdictClass::Both,
@@ -184,23 +241,62 @@ impl Verdict {
         Self { class, late, traffic, physiology }
     }
 
-    /// Nobody judged, for this reason.
+    /// The NEWS2 score, if that rule judged.
     #[must_use]
-    pub fn not_assessed(late: bool, reason: NotAssessed) -> Self {
-        Self::combine(late, Assessment::NotAssessed(reason), Assessment::NotAssessed(reason))
+    pub fn news2(&self) -> Option<&News2Score> {
+        self.physiology.iter().find_map(|judged| judged.assessment.finding()?.news2.as_ref())
     }
 
     /// Whether somebody should be alarmed now: the patient is unwell with NEWS2 in the high band (7 or more), and the reading is live.
-    /// Such a verdict is anchored at once.
+    /// Such a verdict is anchored at once. A learned model alone does not make a verdict critical.
     #[must_use]
     pub fn is_critical(&self) -> bool {
-        let score = self.physiology.finding().and_then(|finding| finding.news2.as_ref());
-        !self.late && score.is_some_and(|score| score.risk == crate::Risk::High)
+        !self.late && self.news2().is_some_and(|score| score.risk == crate::Risk::High)
     }
 
-    /// The models that judged: that of physiology, then that of traffic.
-    pub fn models(&self) -> impl Iterator<Item = ModelId> {
-        let physiology = self.physiology.finding().map(|finding| finding.model);
-        physiology.into_iter().chain(self.traffic.finding().map(|finding| finding.model))
+    /// The models that judged or should have, with what they judge: those of physiology, then those of traffic.
+    pub fn models(&self) -> impl Iterator<Item = (DetectorKind, ModelId)> {
+        let physiology = self.physiology.iter().map(|judged| (judged.detector, judged.model));
+        physiology.chain(self.traffic.iter().map(|judged| (judged.detector, judged.model)))
     }
+}
+
+/// Whether any finding is of a kind; `None` when there is no finding.
+fn any<T>(judged: &[Judged<T>], is: impl Fn(&T) -> bool) -> Option<bool> {
+    judged.iter().filter_map(|judged| judged.assessment.finding()).map(is).reduce(|one, other| one || other)
+}
+
+/// A side of a verdict as any version wrote it: the first version knew one detector a side, and no list.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Side<T> {
+    Several(Vec<Judged<T>>),
+    One(Assessment<T>),
+}
+
+fn side<'de, D, T>(
+    deserializer: D,
+    detector: DetectorKind,
+    model: impl Fn() -> ModelId,
+) -> Result<Vec<Judged<T>>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Ok(match Side::<T>::deserialize(deserializer)? {
+        Side::Several(judged) => judged,
+        Side::One(assessment) => vec![Judged { detector, model: model(), assessment }],
+    })
+}
+
+fn traffic_of_any_version<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<Judged<TrafficFinding>>, D::Error> {
+    side(deserializer, DetectorKind::RequestRate, || RequestRate::new(1).model())
+}
+
+fn physiology_of_any_version<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<Judged<PhysiologyFinding>>, D::Error> {
+    side(deserializer, DetectorKind::VitalSigns, || News2::default().model())
 }

@@ -23,7 +23,7 @@ fn device(number: u8) -> DeviceId {
 }
 
 fn arrive(rule: &mut RequestRate, device: DeviceId, at_ms: u64) -> Assessment<TrafficFinding> {
-    let arrival = Arrival { device, received_at_ms: at_ms, measured_at_ms: at_ms, bytes: 300 };
+    let arrival = Arrival { device, received_at_ms: at_ms, measured_at_ms: at_ms, bytes: 300, flow: None };
     rule.screen(&arrival).unwrap()
 }
 
@@ -104,8 +104,13 @@ fn late_readings_are_not_judged_and_change_nothing() {
     let at_ms = learn(&mut rule, device(1), 1_000);
     for number in 1..500 {
         let received_at_ms = at_ms + number;
-        let late =
-            Arrival { device: device(1), received_at_ms, measured_at_ms: received_at_ms - LATE_AFTER_MS - 1, bytes: 1 };
+        let late = Arrival {
+            device: device(1),
+            received_at_ms,
+            measured_at_ms: received_at_ms - LATE_AFTER_MS - 1,
+            bytes: 1,
+            flow: None,
+        };
         assert_eq!(rule.screen(&late).unwrap(), Assessment::NotAssessed(NotAssessed::Late));
     }
     let judged = arrive(&mut rule, device(1), at_ms + 1_000);
@@ -164,7 +169,8 @@ fn any_times_are_judged_without_panic() {
             2 => (0, u64::MAX),
             _ => (START_MS + rng.gen_range(0..1_000), START_MS),
         };
-        let arrival = Arrival { device: device(rng.gen_range(0..20)), received_at_ms, measured_at_ms, bytes: 0 };
+        let arrival =
+            Arrival { device: device(rng.gen_range(0..20)), received_at_ms, measured_at_ms, bytes: 0, flow: None };
         if let Assessment::Assessed(finding) = rule.screen(&arrival).unwrap() {
             let rate = finding.rate.unwrap();
             assert!(rate.norm_ms.is_finite() && rate.recent_ms.is_finite());

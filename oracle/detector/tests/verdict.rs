@@ -2,16 +2,28 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use pulsegate_detector::{
-    Arrival, Assessment, DetectorError, InputsDigest, NotAssessed, PhysiologyClass, PhysiologyFinding, RateDetail,
-    TrafficClass, TrafficDetector, TrafficFinding, Verdict, VerdictClass,
+    Arrival, Assessment, DetectorError, InputsDigest, Judged, NotAssessed, PhysiologyClass, PhysiologyFinding,
+    RateDetail, TrafficClass, TrafficDetector, TrafficFinding, Verdict, VerdictClass,
 };
 use pulsegate_detector::{News2Score, Parameter, SpO2Scale};
+use pulsegate_rules::registry::DetectorKind;
 use pulsegate_rules::{DeviceId, ModelId};
+
+/// One detector's word, for a side of its own.
+fn alone<T>(detector: DetectorKind, assessment: Assessment<T>) -> Vec<Judged<T>> {
+    vec![Judged { detector, model: ModelId([1; 32]), assessment }]
+}
+
+fn combine(late: bool, traffic: Assessment<TrafficFinding>, physiology: Assessment<PhysiologyFinding>) -> Verdict {
+    let (rate, vitals) = (DetectorKind::RequestRate, DetectorKind::VitalSigns);
+    Verdict::combine(late, alone(rate, traffic), alone(vitals, physiology))
+}
 
 fn traffic(class: TrafficClass) -> Assessment<TrafficFinding> {
     let rate = Some(RateDetail { norm_ms: 59.2, recent_ms: 24.0 });
     let inputs = InputsDigest([3; 32]);
-    Assessment::Assessed(TrafficFinding { model: ModelId([1; 32]), class, confidence: Some(0.75), inputs, rate })
+    let (model, label, missing) = (ModelId([1; 32]), None, Vec::new());
+    Assessment::Assessed(TrafficFinding { model, class, confidence: Some(0.75), label, inputs, missing, rate })
 }
 
 fn physiology(class: PhysiologyClass, pulse: f64) -> Assessment<PhysiologyFinding> {
@@ -21,9 +33,16 @@ fn physiology(class: PhysiologyClass, pulse: f64) -> Assessment<PhysiologyFindin
         _ => None,
     };
     let score = News2Score::of(SpO2Scale::One, of);
-    let (missing, inputs) = (score.missing.clone(), InputsDigest([4; 32]));
-    let model = ModelId([2; 32]);
-    Assessment::Assessed(PhysiologyFinding { model, class, confidence: None, inputs, missing, news2: Some(score) })
+    Assessment::Assessed(PhysiologyFinding {
+        model: ModelId([2; 32]),
+        class,
+        confidence: None,
+        label: None,
+        inputs: InputsDigest([4; 32]),
+        missing: score.missing.iter().map(|parameter| parameter.code().into()).collect(),
+        news2: Some(score),
+        beats: None,
+    })
 }
 
 #[test]
@@ -43,7 +62,7 @@ fn each_pair_of_judgements_has_its_word() {
         (none(), well, Neither),
         (none(), none_of(), Nobody),
     ] {
-        assert_eq!(Verdict::combine(false, traffic, physiology).class, expected);
+        assert_eq!(combine(false, traffic, physiology).class, expected);
     }
 }
 
@@ -52,9 +71,57 @@ fn none_of() -> Assessment<PhysiologyFinding> {
 }
 
 #[test]
+fn no_model_talks_another_ones_alarm_away() {
+    use DetectorKind::{RequestRate, Traffic, TrafficUnsupervised};
+    let judged = |detector, class| Judged { detector, model: ModelId([1; 32]), assessment: traffic(class) };
+    let (normal, suspect) = (TrafficClass::Normal, TrafficClass::Compromised);
+    for classes in [[suspect, normal, normal], [normal, suspect, normal], [normal, normal, suspect]] {
+        let kinds = [RequestRate, Traffic, TrafficUnsupervised].into_iter();
+        let said: Vec<_> = kinds.zip(classes).map(|(kind, class)| judged(kind, class)).collect();
+        let verdict = Verdict::combine(false, said.clone(), Vec::new());
+        assert_eq!(verdict.class, VerdictClass::Compromised, "{classes:?}");
+        assert_eq!(verdict.traffic, said, "and everybody's word is kept");
+    }
+}
+
+#[test]
+fn a_detector_without_a_model_is_named_and_hides_nobody() {
+    let unavailable = Judged {
+        detector: DetectorKind::Traffic,
+        model: ModelId([7; 32]),
+        assessment: Assessment::NotAssessed(NotAssessed::Unavailable),
+    };
+    let mut said = alone(DetectorKind::RequestRate, traffic(TrafficClass::Compromised));
+    said.push(unavailable);
+    let verdict = Verdict::combine(false, said, alone(DetectorKind::VitalSigns, none_of()));
+    assert_eq!(verdict.class, VerdictClass::Compromised);
+    let models: Vec<_> = verdict.models().collect();
+    assert_eq!(models[2], (DetectorKind::Traffic, ModelId([7; 32])));
+}
+
+#[test]
+fn a_verdict_of_the_first_version_is_still_readable() {
+    let old = serde_json::json!({
+        "class": "neither",
+        "late": false,
+        "traffic": { "not-assessed": "learning" },
+        "physiology": { "assessed": {
+            "model": ModelId([2; 32]), "class": "unremarkable", "confidence": null,
+            "inputs": InputsDigest([4; 32]), "missing": ["pulse"], "news2": null,
+        } },
+    });
+    let bytes = serde_ipld_dagcbor::to_vec(&old).unwrap();
+    for verdict in [serde_json::from_value::<Verdict>(old).unwrap(), serde_ipld_dagcbor::from_slice(&bytes).unwrap()] {
+        assert_eq!(verdict.traffic[0].detector, DetectorKind::RequestRate);
+        assert_eq!(verdict.traffic[0].assessment, Assessment::NotAssessed(NotAssessed::Learning));
+        assert_eq!(verdict.physiology[0].assessment.finding().unwrap().missing, ["pulse"]);
+    }
+}
+
+#[test]
 fn only_a_live_high_score_is_critical() {
     let high = physiology(PhysiologyClass::Unwell, 140.0);
-    let judge = |late, physiology| Verdict::combine(late, traffic(TrafficClass::Normal), physiology).is_critical();
+    let judge = |late, physiology| combine(late, traffic(TrafficClass::Normal), physiology).is_critical();
     assert!(judge(false, high.clone()));
     assert!(!judge(true, high));
     assert!(!judge(false, physiology(PhysiologyClass::Unwell, 125.0)));
@@ -64,8 +131,9 @@ fn only_a_live_high_score_is_critical() {
 #[test]
 fn a_verdict_survives_dag_cbor() {
     for verdict in [
-        Verdict::combine(false, traffic(TrafficClass::Compromised), physiology(PhysiologyClass::Unwell, 140.0)),
-        Verdict::not_assessed(true, NotAssessed::Late),
+        combine(false, traffic(TrafficClass::Compromised), physiology(PhysiologyClass::Unwell, 140.0)),
+        combine(true, Assessment::NotAssessed(NotAssessed::Late), Assessment::NotAssessed(NotAssessed::Late)),
+        Verdict::combine(false, Vec::new(), Vec::new()),
     ] {
         let bytes = serde_ipld_dagcbor::to_vec(&verdict).unwrap();
         assert_eq!(serde_ipld_dagcbor::from_slice::<Verdict>(&bytes).unwrap(), verdict);
@@ -85,11 +153,12 @@ fn a_learned_model_fits_the_seam_and_its_failure_is_not_a_verdict() {
             }
             let (model, class, confidence) = (self.model(), TrafficClass::Normal, Some(0.9));
             let inputs = InputsDigest::of(&[&arrival.device.0]);
-            Ok(Assessment::Assessed(TrafficFinding { model, class, confidence, inputs, rate: None }))
+            let (label, missing) = (None, Vec::new());
+            Ok(Assessment::Assessed(TrafficFinding { model, class, confidence, label, inputs, missing, rate: None }))
         }
     }
     let mut detector: Box<dyn TrafficDetector> = Box::new(Learned);
-    let arrival = Arrival { device: DeviceId([1; 32]), received_at_ms: 1, measured_at_ms: 1, bytes: 0 };
+    let arrival = Arrival { device: DeviceId([1; 32]), received_at_ms: 1, measured_at_ms: 1, bytes: 0, flow: None };
     let error = detector.screen(&arrival).unwrap_err();
     assert_eq!(error.code(), "DETECTOR_UNUSABLE_INPUT");
     assert!(detector.screen(&Arrival { bytes: 9, ..arrival }).unwrap().finding().is_some());

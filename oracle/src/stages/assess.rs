@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pulsegate_detector::{
-    Assessment, Measured, News2, NotAssessed, PhysiologyClass, PhysiologyDetector, PhysiologyFinding, Verdict,
+    Assessment, Judged, Measured, News2, NotAssessed, PhysiologyClass, PhysiologyDetector, PhysiologyFinding, Verdict,
 };
+use pulsegate_rules::registry::DetectorKind;
 use pulsegate_rules::{ModelId, Principal};
 
 use super::screen::{Received, Screened};
-use super::seal::Judged;
+use super::seal::JudgedReading;
 use super::{Item, Stage, StageError};
 use crate::context::Context;
 
@@ -44,8 +45,7 @@ struct Alarms(HashMap<Principal, Alarm>);
 impl Alarms {
     /// Whether a verdict is anchored on its own.
     fn is_news(&mut self, patient: Principal, verdict: &Verdict, received_at_ms: u64) -> bool {
-        let finding = verdict.physiology.finding();
-        let Some(score) = finding.and_then(|finding| finding.news2.as_ref()) else { return false };
+        let Some(score) = verdict.news2() else { return false };
         if verdict.late {
             return false;
         }
@@ -73,7 +73,7 @@ impl Assess {
         Self { context, detector: Box::new(News2::default()), alarms: Alarms::default() }
     }
 
-    fn assess(&mut self, received: &Received) -> (bool, Assessment<PhysiologyFinding>) {
+    fn assess(&mut self, received: &Received) -> (bool, Vec<Judged<PhysiologyFinding>>) {
         let measured = Measured { reading: received.signed.unverified(), received_at_ms: received.received_at_ms };
         let judged = self.detector.assess(&measured).unwrap_or_else(|_failure| {
             self.context.metrics.flagged("physiology-failed");
@@ -82,24 +82,29 @@ impl Assess {
         if judged.finding().is_some_and(|finding| finding.class == PhysiologyClass::Unwell) {
             self.context.metrics.flagged("physiology");
         }
+        let model = self.detector.model();
+        let judged = match judged {
+            Assessment::NotAssessed(NotAssessed::NotApplicable) => Vec::new(),
+            assessment => vec![Judged { detector: DetectorKind::VitalSigns, model, assessment }],
+        };
         (measured.is_late(), judged)
     }
 
-    fn judge(&mut self, screened: Screened) -> Judged {
+    fn judge(&mut self, screened: Screened) -> JudgedReading {
         let Screened { received, traffic } = screened;
         let (late, physiology) = self.assess(&received);
         let verdict = Verdict::combine(late, traffic, physiology);
         let patient = received.signed.unverified().patient;
         let critical = self.alarms.is_news(patient, &verdict, received.received_at_ms);
-        let model = verdict.models().next().unwrap_or(ModelId([0; 32]));
-        Judged { received, verdict, model, critical }
+        let model = verdict.models().next().map_or(ModelId([0; 32]), |(_, model)| model);
+        JudgedReading { received, verdict, model, critical }
     }
 }
 
 #[async_trait]
 impl Stage for Assess {
     type Input = Vec<Item<Screened>>;
-    type Output = Vec<Item<Judged>>;
+    type Output = Vec<Item<JudgedReading>>;
 
     async fn run(&mut self, input: Self::Input) -> Result<Self::Output, StageError> {
         let judged = input.into_iter().map(|item| Item { position: item.position, value: self.judge(item.value) });

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pulsegate_detector::{
-    Arrival, Assessment, NotAssessed, RequestRate, TrafficClass, TrafficDetector, TrafficFinding,
+    Arrival, Assessment, Judged, NotAssessed, RequestRate, TrafficClass, TrafficDetector, TrafficFinding,
 };
 use pulsegate_reading::SignedReading;
+use pulsegate_rules::registry::DetectorKind;
 
 use super::{Item, Stage, StageError};
 use crate::context::Context;
@@ -28,8 +29,8 @@ pub(crate) struct Received {
 pub(crate) struct Screened {
     /// The reading.
     pub(crate) received: Received,
-    /// What the traffic says.
-    pub(crate) traffic: Assessment<TrafficFinding>,
+    /// What the traffic says, detector by detector.
+    pub(crate) traffic: Vec<Judged<TrafficFinding>>,
 }
 
 /// The stage.
@@ -44,13 +45,14 @@ impl Screen {
         Self { context, detector: Box::new(RequestRate::default()) }
     }
 
-    fn judge(&mut self, received: &Received) -> Assessment<TrafficFinding> {
+    fn judge(&mut self, received: &Received) -> Vec<Judged<TrafficFinding>> {
         let reading = received.signed.unverified();
         let arrival = Arrival {
             device: reading.device,
             received_at_ms: received.received_at_ms,
             measured_at_ms: reading.measured_at_ms,
             bytes: received.signed.bytes().len(),
+            flow: None,
         };
         let judged = self.detector.screen(&arrival).unwrap_or_else(|_failure| {
             self.context.metrics.flagged("traffic-failed");
@@ -59,7 +61,7 @@ impl Screen {
         if judged.finding().is_some_and(|finding| finding.class == TrafficClass::Compromised) {
             self.context.metrics.flagged("traffic");
         }
-        judged
+        vec![Judged { detector: DetectorKind::RequestRate, model: self.detector.model(), assessment: judged }]
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) const WINDOWS_MAX: usize = 4_096;
 pub(crate) const WINDOW_IDLE_MS_MAX: u64 = 60_000;
 
 /// A judged reading, still in plaintext.
-pub(crate) struct Judged {
+pub(crate) struct JudgedReading {
     /// The reading.
     pub(crate) received: Received,
     /// What the detectors said.
@@ -46,7 +46,7 @@ pub(crate) struct Judged {
 }
 
 /// A reading with its place and the key to seal it to.
-type Keyed = (Item<Judged>, Place, EpochKey);
+type Keyed = (Item<JudgedReading>, Place, EpochKey);
 
 /// Both locks of a stream in its hour.
 struct Window {
@@ -66,7 +66,7 @@ pub(crate) struct Seal {
 
 #[async_trait]
 impl Stage for Seal {
-    type Input = Vec<Item<Judged>>;
+    type Input = Vec<Item<JudgedReading>>;
     type Output = u64;
 
     /// Seals what has a key, parks what has none; returns how many were sealed.
@@ -99,8 +99,8 @@ impl Seal {
         self.context.directories.lookup(&place.patient, place.category, place.epoch)
     }
 
-    fn park(&mut self, place: Place, item: Item<Judged>, reason: Reason) {
-        let Judged { verdict, model, critical, .. } = item.value;
+    fn park(&mut self, place: Place, item: Item<JudgedReading>, reason: Reason) {
+        let JudgedReading { verdict, model, critical, .. } = item.value;
         self.parking.park(place, item.position, Parked { verdict, model, critical }, reason);
     }
 
@@ -112,7 +112,7 @@ impl Seal {
     }
 
     /// Takes out of the parking those readings whose key is known by now, at most `limit`, oldest first.
-    pub(crate) async fn unpark(&mut self, limit: usize) -> Result<Vec<Item<Judged>>, StageError> {
+    pub(crate) async fn unpark(&mut self, limit: usize) -> Result<Vec<Item<JudgedReading>>, StageError> {
         self.windows.retain(|_, window| window.used.elapsed() < Duration::from_millis(WINDOW_IDLE_MS_MAX));
         let directories = &self.context.directories;
         let ready = self.parking.ready(limit, |place| directories.lookup(&place.patient, place.category, place.epoch));
@@ -131,7 +131,7 @@ impl Seal {
             let signed = SignedReading::decode(&entry.cose).map_err(|error| StageError { code: error.code() })?;
             let received = Received { signed, received_at_ms: entry.received_at_ms, quarantined: entry.quarantined };
             let Parked { verdict, model, critical } = parked;
-            items.push(Item { position, value: Judged { received, verdict, model, critical } });
+            items.push(Item { position, value: JudgedReading { received, verdict, model, critical } });
         }
         Ok(items)
     }
@@ -228,7 +228,7 @@ fn share_id(place: &Place, key: &EpochKey) -> ShareId {
     ShareId { stream, generation: key.generation, epoch: place.epoch }
 }
 
-fn seal_one(window: &Window, item: &Item<Judged>) -> Result<SealedEntry, StageError> {
+fn seal_one(window: &Window, item: &Item<JudgedReading>) -> Result<SealedEntry, StageError> {
     let judged = &item.value;
     let Received { signed, received_at_ms, quarantined } = &judged.received;
     let reading = signed.unverified();

@@ -231,7 +231,7 @@ pub(super) async fn wallet(tale: &mut Tale, world: &World, streamed: &Streamed) 
 
 /// The NEWS2 score that was sealed with a reading, and when it was measured (Unix milliseconds).
 fn news2(opened: &OpenedReading) -> Option<(u8, u64)> {
-    let score = opened.payload.verdict.physiology.finding()?.news2.as_ref()?;
+    let score = opened.payload.verdict.news2()?;
     Some((score.aggregate, opened.reading.measured_at_ms))
 }
 

@@ -62,6 +62,20 @@ impl Parameter {
         Self::Temperature,
     ];
 
+    /// The parameter in formats.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::RespirationRate => "respiration-rate",
+            Self::OxygenSaturation => "oxygen-saturation",
+            Self::AirOrOxygen => "air-or-oxygen",
+            Self::SystolicBloodPressure => "systolic-blood-pressure",
+            Self::Pulse => "pulse",
+            Self::Consciousness => "consciousness",
+            Self::Temperature => "temperature",
+        }
+    }
+
     /// The parameter for people.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -170,7 +184,9 @@ impl Patient {
         let inputs = InputsDigest::of(&[&model.0, &[self.scale as u8], &values]);
         let unwell = score.risk >= Risk::LowMedium;
         let class = if unwell { PhysiologyClass::Unwell } else { PhysiologyClass::Unremarkable };
-        PhysiologyFinding { model, class, confidence: None, inputs, missing: score.missing.clone(), news2: Some(score) }
+        let missing = score.missing.iter().map(|parameter| parameter.code().into()).collect();
+        let (confidence, label, beats) = (None, None, None);
+        PhysiologyFinding { model, class, confidence, label, inputs, missing, news2: Some(score), beats }
     }
 }
 
