@@ -29,6 +29,7 @@ fn numbers_that_cannot_be_are_refused_by_field() {
         (Flow { duration_ms: Some(f64::INFINITY), ..FLOW }, "duration_ms"),
         (Flow { duration_ms: Some(-1.0), ..FLOW }, "duration_ms"),
         (Flow { bytes_received: Some(FLOW_BYTES_MAX + 1), ..FLOW }, "bytes_received"),
+        (Flow { started_at_ms: u64::MAX, ..FLOW }, "started_at_ms"),
         (Flow { packets_sent: Some(u64::MAX), ..FLOW }, "packets_sent"),
     ] {
         let error = flow.check().unwrap_err();

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use pulsegate_detector::data::folds::grouped_stratified_folds;
 use pulsegate_detector::data::traffic_set::{FeatureKind, Order, TrafficSet};
 use pulsegate_detector::data::{cicids2017, nsl_kdd, unsw_nb15, wustl_ehms};
+use pulsegate_detector::traffic::serving::SERVING_FLOW_FEATURES;
 use pulsegate_detector::traffic::{ConnectionState, Protocol, Service};
 
 /// Columns that leak the label or identify somebody, over all sets.
@@ -75,6 +76,10 @@ fn fits(set: &TrafficSet, counts: &[(&str, usize)]) {
         flow.check().unwrap();
         assert_eq!(flow.started_at_ms, 0);
     }
+    let (serving, columns) = set.serving();
+    assert_eq!(serving.dim(), (rows, columns.len()));
+    let mut history = serving.rows().into_iter().flat_map(|row| row.to_vec().split_off(SERVING_FLOW_FEATURES));
+    assert!(set.order == Order::Capture || history.all(f32::is_nan), "history is not invented");
     for (class, name) in set.classes.iter().enumerate() {
         let expected = counts.iter().find(|(known, _)| known == name).unwrap().1;
         assert_eq!(set.truth.iter().filter(|truth| **truth == class).count(), expected, "{name}");

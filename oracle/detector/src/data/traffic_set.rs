@@ -10,6 +10,7 @@ use ndarray::Array2;
 use super::table::{Table, TableError, Text};
 use crate::catalogue::TrainError;
 use crate::model_file::DataSource;
+use crate::traffic::serving::{History, SERVING_COLUMNS, SERVING_FEATURES, ServingColumn};
 use crate::traffic::{FLOW_BYTES_MAX, Flow};
 
 /// Most preceding flows that [`TrafficSet::with_preceding`] sets side by side.
@@ -81,6 +82,25 @@ impl TrafficSet {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.truth.is_empty()
+    }
+
+    /// The rows in the serving schema: rows × [`SERVING_FEATURES`], with the columns. In order of capture the rows are one device's history;
+    /// without order every row stands alone and its history is missing.
+    #[must_use]
+    pub fn serving(&self) -> (Array2<f32>, Vec<Feature>) {
+        let mut features = Array2::from_elem((self.len(), SERVING_FEATURES), f32::NAN);
+        let mut history = History::new();
+        for (flow, mut row) in self.flows.iter().zip(features.rows_mut()) {
+            let of_flow = match self.order {
+                Order::Capture => history.observe(flow),
+                Order::None => history.features(flow),
+            };
+            row.iter_mut().zip(of_flow).for_each(|(place, value)| *place = value);
+        }
+        let kind =
+            |codes: Option<usize>| codes.map_or(FeatureKind::Numeric, |codes| FeatureKind::Categorical { codes });
+        let column = |column: &ServingColumn| Feature { name: column.name.to_owned(), kind: kind(column.codes) };
+        (features, SERVING_COLUMNS.iter().map(column).collect())
     }
 
     /// Every row's features with those of the `preceding` rows before it side by side, newest first: rows × `features · (preceding + 1)`.

@@ -7,6 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Latest start that is believed: the first moment of 2100, Unix milliseconds. One bad clock must not hold a device's history in the future.
+pub const FLOW_STARTED_MAX_MS: u64 = 4_102_444_800_000;
 /// Longest duration that is believed: 31 days, in milliseconds.
 pub const FLOW_DURATION_MAX_MS: f64 = 31.0 * 24.0 * 3_600.0 * 1_000.0;
 /// Most bytes one way that are believed: 1 PiB.
@@ -191,6 +193,7 @@ impl Flow {
             return Err(FlowError { field: "duration_ms", value: duration_ms, max: FLOW_DURATION_MAX_MS });
         }
         let counts = [
+            ("started_at_ms", Some(self.started_at_ms), FLOW_STARTED_MAX_MS),
             ("bytes_sent", self.bytes_sent, FLOW_BYTES_MAX),
             ("bytes_received", self.bytes_received, FLOW_BYTES_MAX),
             ("packets_sent", self.packets_sent, FLOW_PACKETS_MAX),

@@ -1,10 +1,13 @@
 //! Traffic as flows: what a connection looks like to a sensor, and nothing of what was said in it.
 //!
-//! [`Flow`] is the one form that every source is brought into: Zeek's `conn.log`, the oracle's own listener and the public data sets. Must
-//! not: hold an address, a port, a name or a payload; those identify people and let a model learn the testbed by heart.
+//! [`Flow`] is the one form that every source is brought into: Zeek's `conn.log`, the oracle's own listener and the public data sets;
+//! [`serving`] makes features of it, in training and live alike. Must not: hold an address, a port, a name or a payload; those identify
+//! people and let a model learn the testbed by heart.
 
 mod flow;
+pub mod serving;
 
 pub use flow::{
-    ConnectionState, FLOW_BYTES_MAX, FLOW_DURATION_MAX_MS, FLOW_PACKETS_MAX, Flow, FlowError, Protocol, Service,
+    ConnectionState, FLOW_BYTES_MAX, FLOW_DURATION_MAX_MS, FLOW_PACKETS_MAX, FLOW_STARTED_MAX_MS, Flow, FlowError,
+    Protocol, Service,
 };
