@@ -9,6 +9,7 @@
 mod bounded;
 pub mod catalogue;
 pub mod data;
+pub mod ecg;
 mod error;
 pub mod measure;
 pub mod model_file;
