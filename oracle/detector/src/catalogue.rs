@@ -146,6 +146,9 @@ pub enum TrainError {
         /// Why.
         reason: String,
     },
+    /// A model file cannot be used.
+    #[error(transparent)]
+    ModelFile(#[from] crate::model_file::ModelFileError),
     /// A checkpoint is of another run.
     #[error("{path} cannot be resumed from: {reason}; remove it, or train without --resume", path = path.display())]
     Checkpoint {
@@ -180,6 +183,7 @@ impl TrainError {
             Self::Data { code, .. } => code,
             Self::Unsuitable { .. } => "DETECTOR_DATA_UNSUITABLE",
             Self::Model { .. } => "DETECTOR_MODEL_UNUSABLE",
+            Self::ModelFile(error) => error.code(),
             Self::Checkpoint { .. } => "DETECTOR_CHECKPOINT_UNUSABLE",
             Self::Diverged { .. } => "DETECTOR_TRAINING_DIVERGED",
             Self::NoWeights { .. } => "DETECTOR_NO_WEIGHTS",

@@ -8,11 +8,13 @@
 
 mod bounded;
 pub mod catalogue;
+pub mod command;
 pub mod data;
 pub mod ecg;
 mod error;
 pub mod measure;
 pub mod model_file;
+pub mod models;
 mod news2;
 pub mod nn;
 pub mod progress;

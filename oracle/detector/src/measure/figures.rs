@@ -35,8 +35,8 @@ const OVERALL: [(&str, &str, bool); 6] = [
 ];
 /// Figures of benign against all else, in their order.
 const AGAINST_BENIGN: [(&str, &str, bool); 10] = [
-    ("binary_auc", "ROC-AUC", true),
-    ("binary_average_precision", "PR-AUC", true),
+    ("binary_auc", "ROC-AUC, two classes", true),
+    ("binary_average_precision", "PR-AUC, two classes", true),
     ("binary_accuracy", "Accuracy, two classes", true),
     ("sensitivity", "Sensitivity", true),
     ("positive_predictive_value", "Precision", true),

@@ -21,4 +21,5 @@ pub use figures::{Figure, Judge, figures_of};
 pub use ranking::{Areas, CURVE_POINTS_MAX, Ranking, average_precision, roc_auc};
 pub use reliability::{BINS, Reliability, ReliabilityPoint};
 pub use summary::{ModelSummary, Resampling, Standing, Summary};
+pub(crate) use trivial::splits;
 pub use trivial::trivial_baselines;

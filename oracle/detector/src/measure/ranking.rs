@@ -120,7 +120,7 @@ impl Ranking {
         thin(&std::iter::once((0, 0)).chain(counts).map(point).collect::<Vec<_>>())
     }
 
-    /// The precision–recall curve from the lowest recall: recall, precision. Empty where only one class occurs.
+    /// The precision–recall curve from recall 0: recall, precision. Empty where only one class occurs.
     #[must_use]
     pub fn precision_recall_curve(&self) -> Vec<(f64, f64)> {
         let counts = self.counts();
@@ -129,7 +129,9 @@ impl Ranking {
             return Vec::new();
         }
         let point = |(tp, fp): (u64, u64)| (tp as f64 / positives as f64, tp as f64 / (tp + fp) as f64);
-        thin(&counts.into_iter().map(point).collect::<Vec<_>>())
+        // The highest score's precision holds down to recall 0, as the step-wise area has it.
+        let start = counts.first().map(|first| (0.0, point(*first).1));
+        thin(&start.into_iter().chain(counts.into_iter().map(point)).collect::<Vec<_>>())
     }
 
     /// True and false positives after every tie.

@@ -1,0 +1,114 @@
+//! `evaluate`: measures a model and writes the report.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::train::{beside, prepare_checkpoint};
+use super::{CommandError, Console, choice};
+use crate::catalogue::EvaluateOptions;
+use crate::measure::{RESAMPLES, Resampling};
+use crate::report::{Boosting, FIGURES_FILE, REPORT_FILE, ReportOptions, write};
+
+/// Arguments of `evaluate`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// Name of a model, or a model file.
+    #[arg(long, value_name = "NAME|FILE")]
+    pub model: String,
+    /// Folder of a data set, or any file with the same columns.
+    #[arg(long, value_name = "PATH")]
+    pub data: PathBuf,
+    /// Folder for the report: report.md, its plots, figures.json.
+    #[arg(long, value_name = "DIR")]
+    pub report: PathBuf,
+    /// Train and test by the set's own protocol (grouped folds, or its official parts) instead of judging the weights.
+    #[arg(long)]
+    pub cross_validate: bool,
+    /// A Python 3 with the packages of baselines/requirements.txt: adds gradient boosting, trained on exactly the same rows.
+    #[arg(long, value_name = "PYTHON")]
+    pub boosting: Option<PathBuf>,
+    /// Seed of folds, training and resamples.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// With --cross-validate: go on from the checkpoint of an interrupted run.
+    #[arg(long)]
+    pub resume: bool,
+    /// With --cross-validate: passes over the data [default: the model's own].
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Bootstrap resamples per interval.
+    #[arg(long, value_name = "N", default_value_t = RESAMPLES)]
+    pub resamples: usize,
+}
+
+#[derive(Serialize)]
+struct Evaluated {
+    report: PathBuf,
+    figures: PathBuf,
+    headline: Vec<(String, f64, f64, f64)>,
+}
+
+/// Evaluates and writes the report.
+pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<(), CommandError> {
+    let chosen = choice::choose(&args.model)?;
+    let name = chosen.trainable.name();
+    if chosen.weights.is_none() && !args.cross_validate {
+        return Err(CommandError::NoWeights { name: name.to_owned() });
+    }
+    let checkpoint = args.cross_validate.then(|| beside(&args.report, ".checkpoint"));
+    if let Some(folder) = &checkpoint {
+        prepare_checkpoint(folder, args.resume)?;
+    }
+    let options = EvaluateOptions {
+        cross_validate: args.cross_validate,
+        seed: args.seed,
+        checkpoint: checkpoint.clone(),
+        epochs: args.epochs,
+    };
+    let evaluation = chosen.trainable.evaluate(chosen.weights.as_ref(), &args.data, &options, console.progress);
+    let evaluation = evaluation.inspect_err(|_| {
+        checkpoint.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
+    })?;
+    let judged = chosen.weights.filter(|_| !args.cross_validate);
+    let options = ReportOptions {
+        model: name.to_owned(),
+        model_id: judged.map(|weights| weights.id().to_string()),
+        command: command(args, name),
+        resampling: Resampling { resamples: args.resamples, seed: args.seed },
+        boosting: args.boosting.clone().map(|interpreter| Boosting { interpreter }),
+    };
+    let figures = write(evaluation, &options, &args.report, console.progress)?;
+    if let Some(folder) = &checkpoint {
+        std::fs::remove_dir_all(folder).map_err(CommandError::file(folder))?;
+    }
+    let overall = figures.views.first().and_then(|view| view.models.first());
+    let overall = overall.map(|model| model.figures.as_slice()).unwrap_or_default();
+    let named = overall.iter().filter(|figure| figure.class.is_none() && figure.estimate.value.is_finite());
+    let headline: Vec<_> = named
+        .map(|figure| (figure.label.clone(), figure.estimate.value, figure.estimate.low, figure.estimate.high))
+        .collect();
+    let report = args.report.join(REPORT_FILE);
+    console.say(format_args!("{name}: the report is {}", report.display()));
+    for (label, value, low, high) in &headline {
+        console.say(format_args!("  {label:<36} {value:.4}  ({low:.4} to {high:.4})"));
+    }
+    console.result(&Evaluated { report, figures: args.report.join(FIGURES_FILE), headline });
+    Ok(())
+}
+
+/// The command that repeats the evaluation, with the names of files but no folders of this machine.
+fn command(args: &Args, name: &str) -> String {
+    let file_name = args.data.file_name().map_or("DATA".into(), |name| name.to_string_lossy());
+    let mut text = format!("pulsegate detector evaluate --model {name} --data {file_name} --seed {}", args.seed);
+    if args.cross_validate {
+        text += " --cross-validate";
+    }
+    if let Some(epochs) = args.epochs {
+        text += &format!(" --epochs {epochs}");
+    }
+    if args.boosting.is_some() {
+        text += " --boosting python3";
+    }
+    text + " --report REPORT"
+}

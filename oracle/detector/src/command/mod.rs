@@ -1,0 +1,72 @@
+//! `pulsegate detector …`: train, evaluate, describe. Also a program of its own, `pulsegate-detector`.
+//!
+//! Guarantees: results go to the writer that the caller gives, as words or, with JSON asked for, as one document; progress goes to standard
+//! error and only to a terminal; an error has a stable code and names the next step. Must not: print on its own, or choose an exit code.
+
+mod card;
+mod choice;
+mod error;
+mod evaluate;
+mod train;
+
+use std::fmt::Display;
+use std::io::Write;
+
+pub use card::Args as CardArgs;
+pub use error::CommandError;
+pub use evaluate::Args as EvaluateArgs;
+pub use train::Args as TrainArgs;
+
+use crate::progress::{Bar, Progress};
+
+/// Train, judge and describe the detectors' models.
+#[derive(clap::Subcommand, Clone, Debug)]
+pub enum Command {
+    /// Train a model on a data set; resumable, and repeatable by its seed
+    Train(TrainArgs),
+    /// Measure a model on a data set and write the report
+    Evaluate(EvaluateArgs),
+    /// Write the card of a model
+    Card(CardArgs),
+}
+
+/// Runs a command; results go to `out`, as one JSON document if `json`.
+///
+/// # Errors
+/// [`CommandError`].
+pub fn run(command: &Command, out: &mut dyn Write, json: bool) -> Result<(), CommandError> {
+    let bar = Bar::new();
+    let mut console = Console { out, json, progress: &bar };
+    let outcome = match command {
+        Command::Train(args) => train::run(args, &mut console),
+        Command::Evaluate(args) => evaluate::run(args, &mut console),
+        Command::Card(args) => card::run(args, &mut console),
+    };
+    bar.finish();
+    outcome
+}
+
+/// Where a command's words, result and progress go.
+pub(crate) struct Console<'a> {
+    out: &'a mut dyn Write,
+    json: bool,
+    progress: &'a dyn Progress,
+}
+
+impl Console<'_> {
+    /// A line for people; left out with JSON.
+    fn say(&mut self, line: impl Display) {
+        if !self.json {
+            // A closed pipe is the reader's choice, not an error.
+            let _ = writeln!(self.out, "{line}");
+        }
+    }
+
+    /// The result for programs; left out without JSON.
+    fn result(&mut self, value: &impl serde::Serialize) {
+        if self.json {
+            let text = serde_json::to_string_pretty(value).expect("results are plain data with text keys");
+            let _ = writeln!(self.out, "{text}");
+        }
+    }
+}
