@@ -5,6 +5,10 @@
 //! at run time by `pulp`. Guarantees: no allocation, and the same result for a row alone as for the row in a batch. Must not: panic on any
 //! value; lengths that do not fit are the caller's mistake and do panic.
 
+mod cells;
+
+pub use cells::{gru_cell, gru_serve, lstm_cell, lstm_serve};
+
 use pulp::{Arch, Simd, WithSimd};
 
 /// `out = x · w + bias` for `rows` rows. Shapes: `x` rows × inputs, `w` inputs × outputs, `bias` outputs, `out` rows × outputs.
@@ -14,6 +18,18 @@ use pulp::{Arch, Simd, WithSimd};
 pub fn dense(x: &[f32], rows: usize, w: &[f32], bias: &[f32], out: &mut [f32]) {
     let inputs = x.len().checked_div(rows).unwrap_or(0);
     strided_dense(x, inputs, inputs, w, bias, out);
+}
+
+/// `out += x · w` for `rows` rows, shapes as for [`dense`].
+///
+/// # Panics
+/// When the lengths do not fit.
+pub fn dense_add(x: &[f32], rows: usize, w: &[f32], out: &mut [f32]) {
+    if rows == 0 {
+        return;
+    }
+    let inputs = x.len() / rows;
+    product(x, inputs, inputs, w, None, out.len() / rows, out);
 }
 
 /// A one-dimensional convolution over time.
@@ -73,9 +89,12 @@ pub fn conv1d(x: &[f32], conv: Conv, w: &[f32], bias: &[f32], out: &mut [f32]) {
     }
 }
 
-/// Rows of `inputs` numbers that begin every `stride` numbers of `x`; they may overlap.
 fn strided_dense(x: &[f32], inputs: usize, stride: usize, w: &[f32], bias: &[f32], out: &mut [f32]) {
-    let outputs = bias.len();
+    product(x, inputs, stride, w, Some(bias), bias.len(), out);
+}
+
+/// Rows of `inputs` numbers that begin every `stride` numbers of `x`; they may overlap. Without a bias the product is added to `out`.
+fn product(x: &[f32], inputs: usize, stride: usize, w: &[f32], bias: Option<&[f32]>, outputs: usize, out: &mut [f32]) {
     assert_eq!(w.len(), inputs * outputs, "weights are inputs × outputs");
     assert_eq!(out.len() % outputs.max(1), 0, "outputs are rows × outputs");
     let rows = out.len() / outputs.max(1);
@@ -88,7 +107,7 @@ struct Dense<'a> {
     inputs: usize,
     stride: usize,
     w: &'a [f32],
-    bias: &'a [f32],
+    bias: Option<&'a [f32]>,
     out: &'a mut [f32],
     outputs: usize,
 }
@@ -98,56 +117,71 @@ impl WithSimd for Dense<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
+        // Columns outside, rows inside: the panel of weights that a tile reads stays in the first cache for all rows.
+        let lanes = S::F32_LANES;
         let rows = self.out.len() / self.outputs.max(1);
-        let mut row = 0;
-        while rows - row >= 4 {
-            self.block::<S, 4>(simd, row);
-            row += 4;
-        }
-        while row < rows {
-            self.block::<S, 1>(simd, row);
-            row += 1;
+        let mut column = 0;
+        while column < self.outputs {
+            let left = (self.outputs - column) / lanes;
+            column += match left {
+                12.. if rows < 4 => self.panel::<S, 12>(simd, rows, column),
+                8.. if rows < 4 => self.panel::<S, 8>(simd, rows, column),
+                4.. if rows < 4 || S::REGISTER_COUNT >= 32 => self.panel::<S, 4>(simd, rows, column),
+                2.. => self.panel::<S, 2>(simd, rows, column),
+                1 => self.panel::<S, 1>(simd, rows, column),
+                // The last columns once more together with some before them: a whole register is faster than a part of one.
+                _ if self.outputs >= lanes && self.bias.is_some() => {
+                    let _ = self.panel::<S, 1>(simd, rows, self.outputs - lanes);
+                    lanes
+                }
+                _ => {
+                    self.edges(simd, rows, column);
+                    lanes
+                }
+            };
         }
     }
 }
 
 impl Dense<'_> {
+    /// All rows of some columns. Returns how many columns.
     #[inline(always)]
-    fn block<S: Simd, const ROWS: usize>(&mut self, simd: S, row: usize) {
-        let lanes = S::F32_LANES;
-        let mut column = 0;
-        if ROWS == 1 {
-            while self.outputs - column >= 8 * lanes {
-                self.tile::<S, ROWS, 8>(simd, row, column);
-                column += 8 * lanes;
+    fn panel<S: Simd, const VECTORS: usize>(&mut self, simd: S, rows: usize, column: usize) -> usize {
+        let mut row = 0;
+        if VECTORS <= 4 {
+            while rows - row >= 4 {
+                self.tile::<S, 4, VECTORS>(simd, row, column);
+                row += 4;
             }
         }
-        if ROWS == 1 || S::REGISTER_COUNT >= 32 {
-            while self.outputs - column >= 4 * lanes {
-                self.tile::<S, ROWS, 4>(simd, row, column);
-                column += 4 * lanes;
-            }
+        while row < rows {
+            self.tile::<S, 1, VECTORS>(simd, row, column);
+            row += 1;
         }
-        while self.outputs - column >= 2 * lanes {
-            self.tile::<S, ROWS, 2>(simd, row, column);
-            column += 2 * lanes;
+        VECTORS * S::F32_LANES
+    }
+
+    #[inline(always)]
+    fn edges<S: Simd>(&mut self, simd: S, rows: usize, column: usize) {
+        let mut row = 0;
+        while rows - row >= 4 {
+            self.edge::<S, 4>(simd, row, column);
+            row += 4;
         }
-        while self.outputs - column >= lanes {
-            self.tile::<S, ROWS, 1>(simd, row, column);
-            column += lanes;
-        }
-        if column < self.outputs {
-            self.edge::<S, ROWS>(simd, row, column);
+        while row < rows {
+            self.edge::<S, 1>(simd, row, column);
+            row += 1;
         }
     }
 
     #[inline(always)]
     fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(&mut self, simd: S, row: usize, column: usize) {
         let width = VECTORS * S::F32_LANES;
-        let (bias, _) = S::as_simd_f32s(&self.bias[column..column + width]);
         let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
-        for sum in &mut sums {
-            sum.copy_from_slice(&bias[..VECTORS]);
+        for (r, sum) in sums.iter_mut().enumerate() {
+            let start = (row + r) * self.outputs + column;
+            let before = self.bias.map_or(&self.out[start..start + width], |bias| &bias[column..column + width]);
+            sum.copy_from_slice(S::as_simd_f32s(before).0);
         }
         let x: [&[f32]; ROWS] =
             std::array::from_fn(|r| &self.x[(row + r) * self.stride..(row + r) * self.stride + self.inputs]);
@@ -171,8 +205,11 @@ impl Dense<'_> {
     /// The last columns, fewer than a register holds.
     #[inline(always)]
     fn edge<S: Simd, const ROWS: usize>(&mut self, simd: S, row: usize, column: usize) {
-        let bias = simd.partial_load_f32s(&self.bias[column..]);
-        let mut sums = [bias; ROWS];
+        let mut sums: [S::f32s; ROWS] = std::array::from_fn(|r| {
+            let start = (row + r) * self.outputs;
+            let before = self.bias.unwrap_or(&self.out[start..start + self.outputs]);
+            simd.partial_load_f32s(&before[column..])
+        });
         for (input, weights) in self.w.chunks_exact(self.outputs).enumerate() {
             let weights = simd.partial_load_f32s(&weights[column..]);
             for (r, sum) in sums.iter_mut().enumerate() {
@@ -251,57 +288,31 @@ pub fn softmax(values: &mut [f32], columns: usize) {
     }
 }
 
-/// One step of a long short-term memory (Hochreiter, Schmidhuber 1997, with forget gate), in place. Shapes: `gates` rows × 4·units,
-/// pre-activations of input, forget, candidate and output gate, left activated; `cell` and `hidden` rows × units.
-///
-/// # Panics
-/// When the lengths do not fit.
-pub fn lstm_cell(gates: &mut [f32], cell: &mut [f32], hidden: &mut [f32], units: usize) {
-    assert!(cell.len() == hidden.len() && gates.len() == 4 * cell.len(), "gates are rows × 4·units");
-    let rows = gates.chunks_exact_mut(4 * units).zip(cell.chunks_exact_mut(units)).zip(hidden.chunks_exact_mut(units));
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for ((gates, cell), hidden) in rows {
-                let (input, rest) = gates.split_at_mut(units);
-                let (forget, rest) = rest.split_at_mut(units);
-                let (candidate, output) = rest.split_at_mut(units);
-                for unit in 0..units {
-                    input[unit] = sigmoid_of(input[unit]);
-                    forget[unit] = sigmoid_of(forget[unit]);
-                    candidate[unit] = tanh_of(candidate[unit]);
-                    output[unit] = sigmoid_of(output[unit]);
-                    cell[unit] = forget[unit] * cell[unit] + input[unit] * candidate[unit];
-                    hidden[unit] = output[unit] * tanh_of(cell[unit]);
-                }
-            }
-        },
-    );
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// One step of a gated recurrent unit (Cho et al. 2014, reset after the product), in place. Shapes: `x_gates` and `h_gates` rows × 3·units,
-/// pre-activations of reset, update and candidate from the input and from the hidden state, left activated in `x_gates`; `hidden` rows ×
-/// units.
-///
-/// # Panics
-/// When the lengths do not fit.
-pub fn gru_cell(x_gates: &mut [f32], h_gates: &[f32], hidden: &mut [f32], units: usize) {
-    assert!(x_gates.len() == h_gates.len() && x_gates.len() == 3 * hidden.len(), "gates are rows × 3·units");
-    let rows = x_gates.chunks_exact_mut(3 * units).zip(h_gates.chunks_exact(3 * units));
-    let rows = rows.zip(hidden.chunks_exact_mut(units));
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for ((x, h), hidden) in rows {
-                let (reset, rest) = x.split_at_mut(units);
-                let (update, candidate) = rest.split_at_mut(units);
-                for unit in 0..units {
-                    reset[unit] = sigmoid_of(reset[unit] + h[unit]);
-                    update[unit] = sigmoid_of(update[unit] + h[units + unit]);
-                    candidate[unit] = tanh_of(candidate[unit] + reset[unit] * h[2 * units + unit]);
-                    hidden[unit] = (1.0 - update[unit]) * candidate[unit] + update[unit] * hidden[unit];
+    #[test]
+    fn products_are_those_of_plain_loops_for_any_shape_and_a_row_alone_gives_the_same_bits() {
+        let number = |at: usize| (at * 7_919 % 1_009) as f32 / 1_009.0 - 0.5;
+        for (rows, inputs, outputs) in [(1, 5, 3), (3, 9, 16), (5, 48, 192), (9, 33, 200), (4, 17, 77), (2, 8, 33)] {
+            let x: Vec<f32> = (0..rows * inputs).map(number).collect();
+            let w: Vec<f32> = (0..inputs * outputs).map(|at| number(at + 3)).collect();
+            let bias: Vec<f32> = (0..outputs).map(|at| number(at + 11)).collect();
+            let mut out = vec![0.0; rows * outputs];
+            dense(&x, rows, &w, &bias, &mut out);
+            let mut added: Vec<f32> = bias.repeat(rows);
+            dense_add(&x, rows, &w, &mut added);
+            assert_eq!(out, added, "{rows} × {inputs} × {outputs}: adding to the bias is the same");
+            for row in 0..rows {
+                let mut alone = vec![0.0; outputs];
+                dense(&x[row * inputs..(row + 1) * inputs], 1, &w, &bias, &mut alone);
+                assert_eq!(alone, out[row * outputs..(row + 1) * outputs]);
+                for (column, got) in alone.iter().enumerate() {
+                    let products = (0..inputs).map(|i| x[row * inputs + i] * w[i * outputs + column]);
+                    assert!((bias[column] + products.sum::<f32>() - got).abs() < 1e-4);
                 }
             }
-        },
-    );
+        }
+    }
 }
