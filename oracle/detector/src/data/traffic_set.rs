@@ -103,38 +103,45 @@ impl TrafficSet {
         (features, SERVING_COLUMNS.iter().map(column).collect())
     }
 
-    /// Every row's features with those of the `preceding` rows before it side by side, newest first: rows × `features · (preceding + 1)`.
-    /// Rows before the first are NaN. The rows are taken as captured, across the borders of groups: a window that ended at a border would
-    /// tell the label by its length.
+    /// [`side_by_side`] for the set's own columns.
     ///
     /// # Errors
     /// [`TrainError::Unsuitable`] when the rows are in no order, or `preceding` is above [`PRECEDING_MAX`].
     pub fn with_preceding(&self, preceding: usize) -> Result<(Array2<f32>, Vec<Feature>), TrainError> {
-        if self.order == Order::None {
-            return Err(TrainError::Unsuitable { reason: "the rows of this set are in no order of time".to_owned() });
-        }
-        if preceding > PRECEDING_MAX {
-            return Err(TrainError::Unsuitable {
-                reason: format!("{preceding} preceding flows, most {PRECEDING_MAX}"),
-            });
-        }
-        let width = self.columns.len();
-        let value = |(row, place): (usize, usize)| {
-            let before = row.checked_sub(place / width);
-            before.map_or(f32::NAN, |row| self.features[[row, place % width]])
-        };
-        let features = Array2::from_shape_fn((self.len(), width * (preceding + 1)), value);
-        let name = |column: &Feature, back: usize| match back {
-            0 => column.name.clone(),
-            back => format!("{} -{back}", column.name),
-        };
-        let columns = (0..=preceding)
-            .flat_map(|back| {
-                self.columns.iter().map(move |column| Feature { name: name(column, back), kind: column.kind })
-            })
-            .collect();
-        Ok((features, columns))
+        side_by_side(self.order, &self.features, &self.columns, preceding)
     }
+}
+
+/// Every row's features with those of the `preceding` rows before it side by side, newest first: rows × `columns · (preceding + 1)`. Rows
+/// before the first are NaN. The rows are taken as captured, across the borders of groups: a window that ended at a border would tell the
+/// label by its length.
+///
+/// # Errors
+/// [`TrainError::Unsuitable`] when the rows are in no order, or `preceding` is above [`PRECEDING_MAX`].
+pub fn side_by_side(
+    order: Order,
+    features: &Array2<f32>,
+    columns: &[Feature],
+    preceding: usize,
+) -> Result<(Array2<f32>, Vec<Feature>), TrainError> {
+    if order == Order::None {
+        return Err(TrainError::Unsuitable { reason: "the rows of this set are in no order of time".to_owned() });
+    }
+    if preceding > PRECEDING_MAX {
+        return Err(TrainError::Unsuitable { reason: format!("{preceding} preceding flows, most {PRECEDING_MAX}") });
+    }
+    let width = features.ncols();
+    let value = |(row, place): (usize, usize)| {
+        let before: Option<usize> = row.checked_sub(place / width);
+        before.map_or(f32::NAN, |row| features[[row, place % width]])
+    };
+    let wide = Array2::from_shape_fn((features.nrows(), width * (preceding + 1)), value);
+    let name = |column: &Feature, back: usize| match back {
+        0 => column.name.clone(),
+        back => format!("{} -{back}", column.name),
+    };
+    let named = |back: usize| columns.iter().map(move |column| Feature { name: name(column, back), kind: column.kind });
+    Ok((wide, (0..=preceding).flat_map(named).collect()))
 }
 
 /// The file to read: `path` itself, or the set's usual file in that folder.

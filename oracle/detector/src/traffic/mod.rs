@@ -1,11 +1,14 @@
 //! Traffic as flows: what a connection looks like to a sensor, and nothing of what was said in it.
 //!
 //! [`Flow`] is the one form that every source is brought into: Zeek's `conn.log`, the oracle's own listener and the public data sets;
-//! [`serving`] makes features of it, in training and live alike. Must not: hold an address, a port, a name or a payload; those identify
+//! [`serving`] makes features of it, in training and live alike, and [`zeek`] reads it from a sensor's log. Must not: hold an address, a port, a name or a payload; those identify
 //! people and let a model learn the testbed by heart.
 
 mod flow;
 pub mod serving;
+pub mod zeek;
+mod zeek_error;
+mod zeek_record;
 
 pub use flow::{
     ConnectionState, FLOW_BYTES_MAX, FLOW_DURATION_MAX_MS, FLOW_PACKETS_MAX, FLOW_STARTED_MAX_MS, Flow, FlowError,
