@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::measure::Evaluation;
 use crate::model_file::ModelFile;
 use crate::progress::Progress;
+use crate::traffic::full_columns;
 
 /// A model that can be trained and judged.
 pub trait Trainable: Sync {
@@ -194,8 +195,11 @@ impl TrainError {
 /// Every model, in the order in which they are listed.
 #[must_use]
 pub const fn catalogue() -> &'static [&'static dyn Trainable] {
-    &[]
+    &CATALOGUE
 }
+
+static CATALOGUE: [&dyn Trainable; 4] =
+    [&full_columns::WUSTL_EHMS, &full_columns::CICIDS2017, &full_columns::UNSW_NB15, &full_columns::NSL_KDD];
 
 /// The model of that name.
 #[must_use]

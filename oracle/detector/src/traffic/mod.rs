@@ -4,8 +4,18 @@
 //! [`serving`] makes features of it, in training and live alike, and [`zeek`] reads it from a sensor's log. Must not: hold an address, a port, a name or a payload; those identify
 //! people and let a model learn the testbed by heart.
 
+pub mod autoencoder_bilstm;
+pub mod encoding;
 mod flow;
+pub mod full_columns;
+mod full_columns_text;
+pub mod inference;
+pub mod model;
+pub mod protocol;
+pub mod recipes;
 pub mod serving;
+pub mod sets;
+pub mod training;
 pub mod zeek;
 mod zeek_error;
 mod zeek_record;

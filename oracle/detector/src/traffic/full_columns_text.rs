@@ -1,0 +1,111 @@
+//! What the cards of the models on a set's own columns say in words. Must not: state a figure that no run has given.
+
+use crate::catalogue::Description;
+
+pub(super) const FOLDS_PROTOCOL: &str = "Five folds by groups (episodes, or rows with identical features), classes spread evenly. Each fold \
+    is judged by a network that was trained on the other four with a fixed number of epochs; quantiles, class weights and weights come from \
+    these rows alone. Temperature and threshold for a fold were fitted on the out-of-fold outputs of the other four. The committed weights \
+    were trained on all rows at hand with the same recipe, so these figures are of the recipe, not of that file.";
+pub(super) const PARTS_PROTOCOL: &str = "Trained on the official training part, tested on the official test part. Temperature and threshold \
+    were fitted on a fifth of the training part that a first network did not see; the network that is tested was then trained on the \
+    whole training part.";
+pub(super) const GIVEN_WEIGHTS_PROTOCOL: &str =
+    "All rows of the file are judged by the given weights; nothing was fitted on them.";
+
+const ONE_FLOW: &str = "A flow's numbers are encoded piecewise-linearly by quantiles (Gorishniy et al. 2022), categories one-hot. Rectified \
+    units and a sparse code of sigmoid units (KL penalty of Ng 2011, decoder and reconstruction error in training) read it; a bidirectional \
+    LSTM reads units and code, and a softmax over the classes reads everything (the BDSDT design: sparse autoencoder, then BiLSTM). The set \
+    is a sample without an order in time, so the window is one flow and none is pretended: the recurrent part has nothing to remember and is \
+    two dense layers with input and output gates. What it adds is measured by leaving it out.";
+const NOT_DEPLOYED: &[&str] = &[
+    "serving a hospital: no sensor there knows these columns, and `traffic-serving` is made for that",
+    "traffic other than that of the set's testbed: shares of classes, addresses and tools are the testbed's",
+    "deciding alone; a finding is for a person to look at",
+];
+const COMPARISON: &str = "Comparison with published work on this set, on the set's own columns.";
+const TEMPERATURE: &str = "One temperature (Guo et al. 2017). For the table it was fitted fold by fold on the out-of-fold outputs of the \
+    other folds; for the committed weights on a fifth of the groups that a first network did not see.";
+
+pub(super) fn wustl_ehms() -> Description {
+    Description {
+        title: "Traffic of a bedside monitor, WUSTL-EHMS-2020 columns",
+        design: "A flow's numbers (network and vital signs) are encoded piecewise-linearly by quantiles (Gorishniy et al. 2022), Argus's flags \
+            one-hot. 32 rectified units lead to a sparse code of 12 sigmoid units (KL penalty of Ng 2011, decoder and reconstruction error in \
+            training); an LSTM of 16 units reads the codes of the last 40 flows forward, another backward; a softmax over three classes reads \
+            both last states and the judged flow's own units (the BDSDT design: sparse autoencoder, then BiLSTM). Windows are causal, run over \
+            the capture as it is and are never cut at the border of an episode.",
+        intended_use: COMPARISON,
+        not_for: NOT_DEPLOYED,
+        limits: &[
+            "The score rests on two of Argus's flags, which the set's provenance allows: `M` (more than one path at the link layer) stands on \
+             nearly every altered flow and almost nowhere else, and `R` stands on the first three flows of every spoofing burst and nowhere \
+             else, so that the network has to remember it until the burst is over. Without the flags it is much weaker; see the ablation.",
+            "When a burst ends is not written anywhere in the flows; most of the remaining errors are the last flows of a burst and the first \
+             ones after it.",
+            "One capture, one monitor, one attacker: it says nothing of another network.",
+        ],
+        calibration: TEMPERATURE,
+        data_folder: "wustl_ehms_2020",
+        data_citation: "A. A. Hady, A. Ghubaish, T. Salman, D. Unal, R. Jain, \"Intrusion Detection System for Healthcare Systems Using Medical \
+            and Network Data: A Comparison Study\", IEEE Access 8 (2020) 106576-106584, doi:10.1109/ACCESS.2020.3000421.",
+        data_terms: "Research use with citation; not shipped with this project.",
+        state_bytes: None,
+    }
+}
+
+pub(super) fn cicids2017() -> Description {
+    Description {
+        title: "Flows of CICIDS-2017 (relabelled), CICFlowMeter columns",
+        design: ONE_FLOW,
+        intended_use: COMPARISON,
+        not_for: NOT_DEPLOYED,
+        limits: &[
+            "The two port scans are one class here: the features cannot tell them apart.",
+            "Shares of classes are artificial (benign 13 %), so accuracy and precision do not carry over to a network.",
+            "Five classes have fewer than sixty rows; their figures move with every single row.",
+        ],
+        calibration: TEMPERATURE,
+        data_folder: "cicids2017_improved",
+        data_citation: "I. Sharafaldin, A. H. Lashkari, A. A. Ghorbani, ICISSP 2018; G. Engelen, V. Rimmer, W. Joosen, IEEE SPW 2021; L. Liu, \
+            G. Engelen, T. Lynar, D. Essam, W. Joosen, IEEE CNS 2022.",
+        data_terms: "Redistribution with citation (UNB CIC); not shipped with this project.",
+        state_bytes: None,
+    }
+}
+
+pub(super) fn unsw_nb15() -> Description {
+    Description {
+        title: "Flows of UNSW-NB15, the half of 82,332 rows, its own columns",
+        design: ONE_FLOW,
+        intended_use: COMPARISON,
+        not_for: NOT_DEPLOYED,
+        limits: &[
+            "DoS, Exploits, Analysis and Backdoor overlap: many of their rows are alike, and no model tells them apart.",
+            "`sttl` and `ct_state_ttl` are shortcuts of this testbed.",
+        ],
+        calibration: TEMPERATURE,
+        data_folder: "unsw_nb15_82k",
+        data_citation: "N. Moustafa, J. Slay, \"UNSW-NB15: a comprehensive data set for network intrusion detection systems\", MilCIS 2015.",
+        data_terms: "Free for academic research with citation; not shipped with this project.",
+        state_bytes: None,
+    }
+}
+
+pub(super) fn nsl_kdd() -> Description {
+    Description {
+        title: "Connections of NSL-KDD, its own columns",
+        design: ONE_FLOW,
+        intended_use: "A check under a true shift: about half of the kinds of attack in the test part do not occur in training.",
+        not_for: NOT_DEPLOYED,
+        limits: &[
+            "Traffic of 1998.",
+            "The threshold lets one in twenty benign flows of the training part alarm, so that new attacks are found; on the test part, whose \
+             benign traffic differs, more do.",
+        ],
+        calibration: "One temperature (Guo et al. 2017), fitted on a fifth of the training part that a first network did not see.",
+        data_folder: "nsl_kdd",
+        data_citation: "M. Tavallaee, E. Bagheri, W. Lu, A. Ghorbani, \"A Detailed Analysis of the KDD CUP 99 Data Set\", IEEE CISDA 2009.",
+        data_terms: "Redistribution with citation (UNB CIC); not shipped with this project.",
+        state_bytes: None,
+    }
+}
