@@ -1,10 +1,12 @@
 //! A hospital's sensor: the same connections as tab-separated and JSON give the same flows, and a bad line costs that line only.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking and prints its seed")]
 
 use std::io::{BufReader, Read, Write};
 
 use pulsegate_detector::traffic::zeek::{ConnLog, Connection, ZEEK_LINE_BYTES_MAX, ZeekError};
 use pulsegate_detector::traffic::{ConnectionState, Flow, Protocol, Service};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
 const TSV: &str = include_str!("data/zeek_conn.log");
 const JSON: &str = include_str!("data/zeek_conn.json");
@@ -155,4 +157,25 @@ fn a_log_that_is_still_written_is_followed_line_by_line() {
     file.write_all(after.as_bytes()).unwrap();
     assert_eq!(log.by_ref().map(Result::unwrap).map(|c| c.uid).next().unwrap(), "CPulse3ccccccccccc");
     assert_eq!(log.map(Result::unwrap).count(), 4);
+}
+
+#[test]
+fn no_bytes_make_the_reader_fail() {
+    let seed = 20_261_121;
+    println!("seed {seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    for round in 0..2_000 {
+        let mut log = if round % 2 == 0 { TSV } else { JSON }.as_bytes().to_vec();
+        for _ in 0..rng.gen_range(1..20) {
+            let at = rng.gen_range(0..log.len());
+            match rng.gen_range(0..3) {
+                0 => log[at] = rng.r#gen(),
+                1 => _ = log.remove(at),
+                _ => log.insert(at, *b"\t\n#{-,\\x".get(rng.gen_range(0..8)).unwrap()),
+            }
+        }
+        for connection in ConnLog::new(log.as_slice()).flatten() {
+            connection.flow.check().unwrap();
+        }
+    }
 }

@@ -341,11 +341,16 @@ impl<const N: usize> Known<N> {
     /// The middle value, or the mean of the two in the middle; NaN of none.
     fn median(&mut self) -> f32 {
         let known = &mut self.values[..self.count];
-        known.sort_unstable_by(f32::total_cmp);
-        match known.len() {
-            0 => f32::NAN,
-            count if count % 2 == 1 => known[count / 2],
-            count => f32::midpoint(known[count / 2 - 1], known[count / 2]),
+        if known.is_empty() {
+            return f32::NAN;
         }
+        let middle = known.len() / 2;
+        let is_odd = known.len() % 2 == 1;
+        let (below, upper, _) = known.select_nth_unstable_by(middle, f32::total_cmp);
+        if is_odd {
+            return *upper;
+        }
+        let lower = below.iter().copied().max_by(f32::total_cmp);
+        lower.map_or(*upper, |lower| f32::midpoint(lower, *upper))
     }
 }
