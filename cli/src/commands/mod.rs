@@ -1,7 +1,6 @@
 //! The commands, one file each: its arguments, what it prints, and nothing that another command could need.
 
 mod demo;
-mod detector;
 mod device;
 mod enrol;
 mod explain;
@@ -95,9 +94,6 @@ enum Command {
     /// Operator: make an oracle's keys and admit it to the contracts
     #[command(subcommand)]
     Oracle(oracle::Command),
-    /// Train, judge and describe the models that watch over devices and patients
-    #[command(subcommand)]
-    Detector(detector::Command),
 }
 
 /// Runs the command that the arguments name.
@@ -121,6 +117,5 @@ pub(crate) async fn run(cli: Cli) -> Outcome<()> {
         Command::Verify(args) => verify::run(&globals, args).await,
         Command::Wallet(command) => wallet::run(&globals, command).await,
         Command::Oracle(command) => oracle::run(&globals, command).await,
-        Command::Detector(command) => detector::run(&globals, &command),
     }
 }

@@ -9,6 +9,7 @@ use crate::measure::Evaluation;
 use crate::model_file::ModelFile;
 use crate::progress::Progress;
 use crate::traffic::full_columns;
+use crate::vitals::VitalSignsModel;
 
 /// A model that can be trained and judged.
 pub trait Trainable: Sync {
@@ -198,8 +199,13 @@ pub const fn catalogue() -> &'static [&'static dyn Trainable] {
     &CATALOGUE
 }
 
-static CATALOGUE: [&dyn Trainable; 4] =
-    [&full_columns::WUSTL_EHMS, &full_columns::CICIDS2017, &full_columns::UNSW_NB15, &full_columns::NSL_KDD];
+static CATALOGUE: [&dyn Trainable; 5] = [
+    &full_columns::WUSTL_EHMS,
+    &full_columns::CICIDS2017,
+    &full_columns::UNSW_NB15,
+    &full_columns::NSL_KDD,
+    &VitalSignsModel,
+];
 
 /// The model of that name.
 #[must_use]

@@ -23,6 +23,7 @@ mod request_rate;
 mod seam;
 pub mod traffic;
 mod verdict;
+pub mod vitals;
 
 pub use error::DetectorError;
 pub use news2::chart;

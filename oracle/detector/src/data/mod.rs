@@ -7,6 +7,7 @@
 pub mod cicids2017;
 pub mod folds;
 pub mod nsl_kdd;
+pub mod physionet2012;
 pub mod table;
 mod table_error;
 pub mod traffic_set;
