@@ -21,6 +21,7 @@ pub mod progress;
 pub mod report;
 mod request_rate;
 mod seam;
+pub mod timing;
 pub mod traffic;
 mod verdict;
 pub mod vitals;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::catalogue::TrainError;
 use crate::model_file::ModelFileError;
 use crate::report::ReportError;
+use crate::timing::peer::PeerError;
 
 /// A command stopped.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +64,9 @@ pub enum CommandError {
     /// Training or judging failed.
     #[error(transparent)]
     Train(#[from] TrainError),
+    /// ONNX Runtime could not be compared with.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
     /// The report was not written.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -80,6 +84,7 @@ impl CommandError {
             Self::Figures { .. } => "DETECTOR_FIGURES_UNREADABLE",
             Self::ForeignFigures { .. } => "DETECTOR_FIGURES_FOREIGN",
             Self::Train(error) => error.code(),
+            Self::Peer(error) => error.code(),
             Self::Report(error) => error.code(),
         }
     }

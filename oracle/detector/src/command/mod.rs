@@ -3,6 +3,7 @@
 //! Guarantees: results go to the writer that the caller gives, as words or, with JSON asked for, as one document; progress goes to standard
 //! error and only to a terminal; an error has a stable code and names the next step. Must not: print on its own, or choose an exit code.
 
+mod bench;
 mod card;
 mod choice;
 mod error;
@@ -12,6 +13,7 @@ mod train;
 use std::fmt::Display;
 use std::io::Write;
 
+pub use bench::Args as BenchArgs;
 pub use card::Args as CardArgs;
 pub use error::CommandError;
 pub use evaluate::Args as EvaluateArgs;
@@ -28,6 +30,8 @@ pub enum Command {
     Evaluate(EvaluateArgs),
     /// Write the card of a model
     Card(CardArgs),
+    /// Time models on one core, alone and in batches, and next to ONNX Runtime
+    Bench(BenchArgs),
 }
 
 /// Runs a command; results go to `out`, as one JSON document if `json`.
@@ -41,6 +45,7 @@ pub fn run(command: &Command, out: &mut dyn Write, json: bool) -> Result<(), Com
         Command::Train(args) => train::run(args, &mut console),
         Command::Evaluate(args) => evaluate::run(args, &mut console),
         Command::Card(args) => card::run(args, &mut console),
+        Command::Bench(args) => bench::run(args, &mut console),
     };
     bar.finish();
     outcome

@@ -38,7 +38,6 @@ pub struct Inference {
     code: Dense,
     directions: [Direction; 2],
     head: Dense,
-    no_bias: Vec<f32>,
 }
 
 /// What is remembered of a device: the projected flows of its window, as a ring.
@@ -61,7 +60,6 @@ pub struct Scratch {
     read: Vec<f32>,
     projected: Vec<f32>,
     gates: Vec<f32>,
-    remembered: Vec<f32>,
     cell: Vec<f32>,
     states: [Vec<f32>; 2],
     head: Vec<f32>,
@@ -112,7 +110,6 @@ impl Inference {
             code: Dense::read(file, "code", shape.hidden, shape.code)?,
             directions: [direction("forward")?, direction("backward")?],
             head: Dense::read(file, "head", shape.head(), shape.classes)?,
-            no_bias: vec![0.0; gates],
             shape,
             encoding,
         })
@@ -161,7 +158,6 @@ impl Inference {
             read: room(shape.read()),
             projected: room(4 * shape.units),
             gates: room(4 * shape.units),
-            remembered: room(4 * shape.units),
             cell: room(shape.units),
             states: [room(shape.units), room(shape.units)],
             head: room(shape.head()),
@@ -276,11 +272,9 @@ impl Inference {
                 }
             }
             if step > 0 {
-                let remembered = &mut scratch.remembered[..rows * gates];
-                kernel::dense(state, rows, &self.directions[direction].recurrent, &self.no_bias, remembered);
-                now.iter_mut().zip(remembered.iter()).for_each(|(now, remembered)| *now += remembered);
+                kernel::dense_add(state, rows, &self.directions[direction].recurrent, now);
             }
-            kernel::lstm_cell(now, cell, state, units);
+            kernel::lstm_serve(now, cell, state, units);
         }
     }
 
