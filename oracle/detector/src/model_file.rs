@@ -29,6 +29,19 @@ pub struct ModelFile {
     /// What is known of the weights.
     pub metadata: Metadata,
     tensors: BTreeMap<String, Array2<f32>>,
+    read_as: ReadAs,
+}
+
+/// The JSON text of a file that was read, and what it says. Numbers may change in their last place when JSON is read, so unchanged metadata
+/// are written as the text that they were read from: else a model would have another id after it was read.
+#[derive(Clone, Debug)]
+struct ReadAs(Option<(Metadata, String)>);
+
+impl PartialEq for ReadAs {
+    /// Where a model came from does not make it another one.
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
 }
 
 /// What is known of the weights.
@@ -146,7 +159,7 @@ impl ModelFile {
     #[must_use]
     pub fn new(metadata: Metadata, parameters: &Parameters) -> Self {
         let tensors = parameters.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
-        Self { metadata, tensors }
+        Self { metadata, tensors, read_as: ReadAs(None) }
     }
 
     /// Adds a matrix that is no weight: an encoder's quantiles, a normalisation.
@@ -168,15 +181,22 @@ impl ModelFile {
         if envelope.format != FORMAT {
             return Err(foreign(format!("format {} instead of {FORMAT}", envelope.format)));
         }
-        let metadata = serde_json::from_value(envelope.metadata).map_err(|error| foreign(error.to_string()))?;
-        Ok(Self { metadata, tensors })
+        let metadata: Metadata =
+            serde_json::from_value(envelope.metadata).map_err(|error| foreign(error.to_string()))?;
+        let read_as = ReadAs(Some((metadata.clone(), text)));
+        Ok(Self { metadata, tensors, read_as })
     }
 
     /// The file.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let metadata = serde_json::to_value(&self.metadata).expect("metadata are plain JSON");
-        let text = serde_json::to_string(&Envelope { format: FORMAT, metadata }).expect("metadata are plain JSON");
+        let text = match &self.read_as.0 {
+            Some((metadata, text)) if *metadata == self.metadata => text.clone(),
+            _ => {
+                let metadata = serde_json::to_value(&self.metadata).expect("metadata are plain JSON");
+                serde_json::to_string(&Envelope { format: FORMAT, metadata }).expect("metadata are plain JSON")
+            }
+        };
         tensors::encode(&text, self.tensors.iter().map(|(name, matrix)| (name.clone(), matrix)).collect())
     }
 
