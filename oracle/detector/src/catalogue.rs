@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::measure::Evaluation;
 use crate::model_file::ModelFile;
 use crate::progress::Progress;
-use crate::traffic::full_columns;
+use crate::traffic::{full_columns, serving_report};
 use crate::vitals::VitalSignsModel;
 
 /// A model that can be trained and judged.
@@ -199,7 +199,8 @@ pub const fn catalogue() -> &'static [&'static dyn Trainable] {
     &CATALOGUE
 }
 
-static CATALOGUE: [&dyn Trainable; 5] = [
+static CATALOGUE: [&dyn Trainable; 6] = [
+    &serving_report::Serving,
     &full_columns::WUSTL_EHMS,
     &full_columns::CICIDS2017,
     &full_columns::UNSW_NB15,

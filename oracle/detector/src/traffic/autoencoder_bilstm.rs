@@ -117,13 +117,24 @@ impl Windows {
     /// When `sequence` has no entry for a judged row.
     #[must_use]
     pub fn ending_at(judged: &[usize], sequence: &[usize], window: usize) -> Self {
-        let member = |row: &usize, back: usize| row.saturating_sub(back).max(sequence[*row]);
-        let mut rows: Vec<usize> =
-            judged.iter().flat_map(|row| (0..window).map(move |back| member(row, back))).collect();
+        Self::of(judged.len(), window, |flow, back| {
+            let row = judged[flow];
+            row.saturating_sub(back).max(sequence[row])
+        })
+    }
+
+    /// The windows of `judged` flows, whose members `member` names by flow and how many flows it stands back; 0 is the judged one itself.
+    #[must_use]
+    pub fn of(judged: usize, window: usize, member: impl Fn(usize, usize) -> usize) -> Self {
+        let mut rows: Vec<usize> = (0..window)
+            .flat_map(|back| (0..judged).map(move |flow| (flow, back)))
+            .map(|(flow, back)| member(flow, back))
+            .collect();
+        let members = rows.clone();
         rows.sort_unstable();
         rows.dedup();
-        let position = |row: usize| rows.binary_search(&row).expect("every member of a window was gathered");
-        let steps = (0..window).rev().map(|back| judged.iter().map(|row| position(member(row, back))).collect());
+        let position = |row: &usize| rows.binary_search(row).expect("every member of a window was gathered");
+        let steps = members.chunks(judged.max(1)).rev().map(|step| step.iter().map(position).collect());
         let steps = steps.collect();
         Self { rows, steps }
     }

@@ -5,6 +5,7 @@
 //! people and let a model learn the testbed by heart.
 
 pub mod autoencoder_bilstm;
+pub mod detector;
 pub mod encoding;
 mod flow;
 pub mod full_columns;
@@ -14,6 +15,8 @@ pub mod model;
 pub mod protocol;
 pub mod recipes;
 pub mod serving;
+pub mod serving_model;
+pub mod serving_report;
 pub mod sets;
 pub mod training;
 pub mod zeek;

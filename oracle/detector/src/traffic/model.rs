@@ -77,7 +77,13 @@ impl Judgement {
         let temperature = Temperature::fit(logits, truth);
         let judgement = Self { temperature: temperature.0, attack_threshold: None };
         let Rule::BenignShare(share) = rule else { return judgement };
-        let probabilities = judgement.probabilities(logits);
+        Self { attack_threshold: judgement.threshold(logits, truth, share), ..judgement }
+    }
+
+    /// The probability of an attack that this share of the benign ones among held-out flows reaches; none without a benign flow.
+    #[must_use]
+    pub fn threshold(&self, logits: ArrayView2<'_, f32>, truth: &[usize], share: f32) -> Option<f32> {
+        let probabilities = self.probabilities(logits);
         let benign = probabilities.rows().into_iter().zip(truth).filter(|(_, class)| **class == BENIGN);
         let mut scores: Vec<f32> = benign.map(|(row, _)| 1.0 - row[BENIGN]).collect();
         scores.sort_by(f32::total_cmp);
@@ -89,8 +95,7 @@ impl Judgement {
         )]
         let allowed = (scores.len() as f32 * share.clamp(0.0, 1.0)) as usize;
         // The highest score that must not alarm; the smallest step above it does.
-        let highest = scores.len().checked_sub(allowed + 1).map(|rank| scores[rank]);
-        Self { attack_threshold: highest.map(f32::next_up), ..judgement }
+        scores.len().checked_sub(allowed + 1).map(|rank| scores[rank].next_up())
     }
 
     /// Probabilities of logits, rows × classes.

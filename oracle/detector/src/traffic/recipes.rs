@@ -63,3 +63,22 @@ pub const NSL_KDD: Recipe = Recipe {
 };
 /// Share of held-out benign flows that may be called an attack: one in twenty, so that attacks of a new kind are not overlooked.
 pub const NSL_KDD_BENIGN_SHARE: f32 = 0.05;
+
+/// The deployed model: small, for it runs for every flow of every device.
+pub const SERVING: Recipe = Recipe {
+    bins: 32,
+    hidden: 64,
+    code: 16,
+    units: 16,
+    window: 16,
+    reads_hidden: false,
+    restraint: Restraint { input_dropout: 0.05, dropout: 0.1, reconstruction: 0.5, sparsity: 0.002, activity: 0.1 },
+    epochs: 16,
+    batch: 256,
+    block: 1,
+    learning_rate: 4e-3,
+    weight_decay: 0.03,
+    balance: 0.0,
+};
+/// Share of each set's held-out benign flows that may alarm.
+pub const SERVING_BENIGN_SHARE: f32 = 0.002;

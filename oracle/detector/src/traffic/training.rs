@@ -99,6 +99,33 @@ pub struct Recipe {
     pub balance: f32,
 }
 
+impl Recipe {
+    const fn shape(&self, inputs: usize, classes: usize) -> Shape {
+        Shape {
+            inputs,
+            hidden: self.hidden,
+            code: self.code,
+            units: self.units,
+            window: self.window,
+            reads_hidden: self.reads_hidden,
+            classes,
+        }
+    }
+
+    fn schedule(&self, run: &Run<'_>) -> Schedule {
+        Schedule {
+            epochs: run.epochs.unwrap_or(self.epochs),
+            batch: self.batch,
+            learning_rate: self.learning_rate,
+            warmup_share: 0.1,
+            weight_decay: self.weight_decay,
+            clip_norm: 1.0,
+            seed: run.seed,
+            average: Some(AVERAGE),
+        }
+    }
+}
+
 /// Most that a class weighs, as a multiple of the most frequent class.
 const CLASS_WEIGHT_MAX: f32 = 30.0;
 /// How slowly the averaged weights follow.
@@ -126,46 +153,46 @@ pub struct Run<'a> {
 }
 
 impl Fitted {
-    /// Trains on the named rows.
+    /// Trains on the named rows, with the windows that their sequences give.
     ///
     /// # Errors
     /// [`TrainError`]: no rows, a loss that is not finite, a checkpoint of another run.
     pub fn train(recipe: &Recipe, flows: &LabelledFlows, rows: &[usize], run: &Run<'_>) -> Result<Self, TrainError> {
+        let order = |rng: &mut ChaCha8Rng| blocks(rows, recipe.block, rng);
+        let windows = |batch: &[usize]| Windows::ending_at(batch, &flows.sequence, recipe.window);
+        Self::train_by(recipe, flows, rows, run, order, windows)
+    }
+
+    /// Trains on rows that `order` draws among the named ones for each epoch, with the windows that `windows` gives for a batch.
+    ///
+    /// # Errors
+    /// As [`Fitted::train`].
+    pub(super) fn train_by(
+        recipe: &Recipe,
+        flows: &LabelledFlows,
+        rows: &[usize],
+        run: &Run<'_>,
+        mut order: impl FnMut(&mut ChaCha8Rng) -> Vec<usize>,
+        windows: impl Fn(&[usize]) -> Windows,
+    ) -> Result<Self, TrainError> {
         if rows.is_empty() {
             return Err(TrainError::Unsuitable { reason: "there are no flows to train on".to_owned() });
         }
         let encoding = Encoding::fit(&flows.columns, flows.features.view(), rows, recipe.bins);
-        let shape = Shape {
-            inputs: encoding.width(),
-            hidden: recipe.hidden,
-            code: recipe.code,
-            units: recipe.units,
-            window: recipe.window,
-            reads_hidden: recipe.reads_hidden,
-            classes: flows.classes.len(),
-        };
-        let schedule = Schedule {
-            epochs: run.epochs.unwrap_or(recipe.epochs),
-            batch: recipe.batch,
-            learning_rate: recipe.learning_rate,
-            warmup_share: 0.1,
-            weight_decay: recipe.weight_decay,
-            clip_norm: 1.0,
-            seed: run.seed,
-            average: Some(AVERAGE),
-        };
+        let shape = recipe.shape(encoding.width(), flows.classes.len());
         let mut parameters = Parameters::new();
         let network = Network::new(&mut parameters, shape, &mut generator(run.seed, u64::MAX));
         let weights = row_weights(recipe, flows, rows);
         let loss = |tape: &mut nn::Tape<'_>, batch: &[usize]| {
-            let windows = Windows::ending_at(batch, &flows.sequence, shape.window);
+            let windows = windows(batch);
             let encoded = encoding.encode_rows(flows.features.view(), &windows.rows);
             let judged = network.judge(tape, encoded, &windows, &recipe.restraint);
             let targets: Vec<usize> = batch.iter().map(|row| flows.truth[*row]).collect();
             let weights: Vec<f32> = batch.iter().map(|row| weights[*row]).collect();
             network.loss(tape, &judged, &targets, &weights, &recipe.restraint)
         };
-        let order = |_: usize, rng: &mut ChaCha8Rng| blocks(rows, recipe.block, rng);
+        let schedule = recipe.schedule(run);
+        let order = |_: usize, rng: &mut ChaCha8Rng| order(rng);
         nn::fit(&mut parameters, &schedule, run.checkpoint, run.progress, order, loss, |_, _, _| {})?;
         Ok(Self { shape, encoding, parameters })
     }
