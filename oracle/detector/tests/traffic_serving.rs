@@ -1,162 +1,159 @@
-//! The serving schema: one code path, bounded state, missing stays missing.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking and prints its seed")]
+//! The committed deployed model behind the seam: what it says of plain device traffic and of attacks, and what it refuses.
 
-use pulsegate_detector::traffic::serving::{
-    HISTORY_BYTES, HISTORY_FLOWS, History, SERVING_COLUMNS, SERVING_FEATURES, SERVING_FLOW_FEATURES,
-};
+use pulsegate_detector::model_file::ModelFile;
+use pulsegate_detector::traffic::detector::{DeepTraffic, TRAFFIC_DEVICES_MAX, TRAFFIC_STATE_BYTES};
 use pulsegate_detector::traffic::{ConnectionState, Flow, Protocol, Service};
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
-
-const FLOW: Flow = Flow {
-    started_at_ms: 1_790_000_000_000,
-    duration_ms: Some(2_000.0),
-    protocol: Protocol::Tcp,
-    service: Service::Tls,
-    state: ConnectionState::SF,
-    bytes_sent: Some(300),
-    bytes_received: Some(100),
-    packets_sent: Some(4),
-    packets_received: Some(3),
+use pulsegate_detector::{
+    Arrival, Assessment, DetectorError, NotAssessed, TrafficClass, TrafficDetector, TrafficFinding,
 };
+use pulsegate_rules::DeviceId;
 
-fn named(features: &[f32; SERVING_FEATURES], name: &str) -> f32 {
-    features[SERVING_COLUMNS.iter().position(|column| column.name == name).unwrap()]
+const WEIGHTS: &[u8] = include_bytes!("../models/traffic-serving.safetensors");
+const MINUTE_MS: u64 = 60_000;
+const START_MS: u64 = 1_800_000_000_000;
+
+fn detector() -> DeepTraffic {
+    DeepTraffic::new(&ModelFile::read(WEIGHTS).unwrap(), 100).unwrap()
 }
 
-fn bits(features: &[f32; SERVING_FEATURES]) -> Vec<u32> {
-    features.iter().map(|value| value.to_bits()).collect()
-}
-
-#[test]
-fn the_state_of_a_device_is_as_small_as_stated() {
-    assert_eq!(std::mem::size_of::<History>(), HISTORY_BYTES);
-}
-
-#[test]
-fn a_flow_tells_its_own_features() {
-    let features = History::new().features(&FLOW);
-    for (name, value) in [
-        ("duration_ms", 2_000.0),
-        ("protocol", 0.0),
-        ("service", 3.0),
-        ("state", 3.0),
-        ("sent_bytes_per_s", 150.0),
-        ("received_packets_per_s", 1.5),
-        ("sent_bytes_per_packet", 75.0),
-        ("sent_bytes_share", 0.75),
-    ] {
-        assert_eq!(named(&features, name), value, "{name}");
+/// A reading over a connection that is opened, answered and closed.
+fn heartbeat(minute: u64) -> Flow {
+    Flow {
+        started_at_ms: START_MS + minute * MINUTE_MS,
+        duration_ms: Some(80.0 + (minute % 7) as f64),
+        protocol: Protocol::Tcp,
+        service: Service::Tls,
+        state: ConnectionState::SF,
+        bytes_sent: Some(1_240),
+        bytes_received: Some(2_310),
+        packets_sent: Some(9),
+        packets_received: Some(8),
     }
-    assert!(features[SERVING_FLOW_FEATURES..].iter().all(|value| value.is_nan()), "there is no history yet");
 }
 
-#[test]
-fn history_tells_of_the_flows_before() {
-    let mut history = History::new();
-    let failed = Flow { state: ConnectionState::S0, service: Service::Ssh, duration_ms: None, ..FLOW };
-    history.remember(&FLOW);
-    history.remember(&Flow { started_at_ms: FLOW.started_at_ms + 1_000, duration_ms: Some(4_000.0), ..failed });
-    history.remember(&Flow { started_at_ms: FLOW.started_at_ms + 500, bytes_sent: Some(600), ..failed });
-    let features = history.features(&Flow { started_at_ms: FLOW.started_at_ms + 3_000, ..FLOW });
-    for (name, value) in [
-        ("gap_ms", 2_000.0),
-        ("duration_median_ms_4", 3_000.0),
-        ("failed_share_16", 2.0 / 3.0),
-        ("same_service_share_4", 1.0 / 3.0),
-        ("services_64", 2.0),
-        ("sent_bytes_mean_4", 400.0),
-        ("packets_mean_16", 7.0),
-        ("flows_per_s_4", 1.0),
-    ] {
-        assert_eq!(named(&features, name), value, "{name}");
+/// A knock at a closed door.
+fn probe(number: u64) -> Flow {
+    Flow {
+        started_at_ms: START_MS + number * 3,
+        duration_ms: Some(0.04),
+        protocol: Protocol::Tcp,
+        service: Service::Unknown,
+        state: ConnectionState::Rej,
+        bytes_sent: Some(0),
+        bytes_received: Some(0),
+        packets_sent: Some(1),
+        packets_received: Some(1),
+    }
+}
+
+fn arrival(device: u8, flow: Option<Flow>) -> Arrival {
+    let at = flow.map_or(START_MS, |flow| flow.started_at_ms);
+    Arrival { device: DeviceId([device; 32]), received_at_ms: at, measured_at_ms: at, bytes: 512, flow }
+}
+
+fn finding(detector: &mut DeepTraffic, device: u8, flow: Flow) -> TrafficFinding {
+    match detector.screen(&arrival(device, Some(flow))).unwrap() {
+        Assessment::Assessed(finding) => finding,
+        Assessment::NotAssessed(why) => panic!("not assessed: {why:?}"),
     }
 }
 
 #[test]
-fn windows_forget_what_is_older() {
-    let mut history = History::new();
-    for number in 0..200_u64 {
-        let state = if number < 196 { ConnectionState::S0 } else { ConnectionState::SF };
-        history.remember(&Flow { state, started_at_ms: FLOW.started_at_ms + number * 100, ..FLOW });
-    }
-    assert_eq!(history.len(), HISTORY_FLOWS);
-    let features = history.features(&Flow { started_at_ms: FLOW.started_at_ms + 200 * 100, ..FLOW });
-    assert_eq!(named(&features, "failed_share_4"), 0.0);
-    assert_eq!(named(&features, "failed_share_16"), 0.75);
-    assert_eq!(named(&features, "failed_share_64"), 60.0 / 64.0);
-    assert_eq!(named(&features, "flows_per_s_64"), 10.0);
-}
-
-#[test]
-fn what_is_not_said_is_missing() {
-    let silent = Flow {
-        started_at_ms: 0,
-        duration_ms: None,
-        state: ConnectionState::Unknown,
-        bytes_sent: None,
-        packets_received: None,
-        ..FLOW
-    };
-    let mut history = History::new();
-    history.remember(&silent);
-    let features = history.observe(&silent);
-    for name in [
-        "duration_ms",
-        "sent_bytes",
-        "sent_bytes_per_s",
-        "sent_bytes_share",
-        "received_bytes_per_packet",
-        "gap_ms",
-        "duration_median_ms_64",
-        "failed_share_4",
-        "packets_mean_4",
-        "flows_per_s_16",
-    ] {
-        assert!(named(&features, name).is_nan(), "{name}");
-    }
-    assert_eq!(named(&features, "received_bytes_mean_4"), 100.0);
-    assert_eq!(named(&features, "services_4"), 1.0);
-}
-
-#[test]
-fn no_flow_whatever_it_says_makes_a_feature_infinite() {
-    let seed = 20_261_121;
-    println!("seed {seed}");
-    let mut rng = StdRng::seed_from_u64(seed);
-    let mut history = History::new();
-    let durations = [f64::NAN, f64::INFINITY, f64::MAX, -1.0, f64::MIN_POSITIVE, 0.0, 1e300, 5.0];
-    for _ in 0..5_000 {
-        let mut count = || [None, Some(0), Some(1), Some(u64::MAX), Some(40)][rng.gen_range(0..5)];
-        let flow = Flow {
-            bytes_sent: count(),
-            bytes_received: count(),
-            packets_sent: count(),
-            packets_received: count(),
-            duration_ms: Some(durations[rng.gen_range(0..durations.len())]),
-            started_at_ms: [0, 1, u64::MAX, rng.r#gen()][rng.gen_range(0..4)],
-            ..FLOW
-        };
-        let features = history.observe(&flow);
-        assert!(features.iter().all(|value| !value.is_infinite()), "{flow:?} {features:?}");
+fn a_device_that_reports_every_minute_is_normal() {
+    let mut detector = detector();
+    for minute in 0..120 {
+        let finding = finding(&mut detector, 1, heartbeat(minute));
+        assert_eq!(finding.class, TrafficClass::Normal, "minute {minute}: {finding:?}");
     }
 }
 
 #[test]
-fn devices_do_not_touch_each_other_and_looking_changes_nothing() {
-    let flow = |number: u64| Flow { bytes_sent: Some(number * 7), started_at_ms: FLOW.started_at_ms + number, ..FLOW };
-    let mut alone = History::new();
-    let expected: Vec<_> = (0..100).map(|number| bits(&alone.observe(&flow(number)))).collect();
-    let (mut one, mut other) = (History::new(), History::new());
-    for number in 0..100 {
-        other.observe(&Flow { state: ConnectionState::Rej, ..flow(number * 3) });
-        let _looked = one.features(&flow(number + 9));
-        assert_eq!(bits(&one.observe(&flow(number))), expected[number as usize]);
+fn steady_device_traffic_is_normal_whatever_it_speaks() {
+    let services = [Service::Unknown, Service::Http, Service::Tls, Service::Mqtt, Service::Clinical];
+    let sizes = [(180, 90, 5, 4), (700, 300, 6, 5), (1_240, 2_310, 9, 8), (40_000, 1_500, 38, 22)];
+    for (device, service) in services.into_iter().enumerate() {
+        for (kind, (bytes_sent, bytes_received, packets_sent, packets_received)) in sizes.into_iter().enumerate() {
+            let mut detector = detector();
+            for minute in 0..30 {
+                let flow = Flow {
+                    service,
+                    bytes_sent: Some(bytes_sent),
+                    bytes_received: Some(bytes_received),
+                    packets_sent: Some(packets_sent),
+                    packets_received: Some(packets_received),
+                    ..heartbeat(minute)
+                };
+                let finding = finding(&mut detector, device as u8, flow);
+                assert_eq!(finding.class, TrafficClass::Normal, "{service:?}, size {kind}: {finding:?}");
+            }
+        }
     }
 }
 
 #[test]
-fn every_column_is_named_once() {
-    let names: std::collections::HashSet<_> = SERVING_COLUMNS.iter().map(|column| column.name).collect();
-    assert_eq!(names.len(), SERVING_FEATURES);
+fn a_device_that_knocks_at_closed_doors_is_compromised() {
+    let mut detector = detector();
+    let found = (0..50).filter(|number| finding(&mut detector, 2, probe(*number)).class == TrafficClass::Compromised);
+    assert_eq!(found.count(), 50);
+}
+
+#[test]
+fn a_late_arrival_or_one_without_a_flow_changes_nothing() {
+    let mut detector = detector();
+    let late = Arrival { measured_at_ms: 0, ..arrival(3, Some(probe(0))) };
+    assert_eq!(detector.screen(&late).unwrap(), Assessment::NotAssessed(NotAssessed::Late));
+    assert_eq!(detector.screen(&arrival(3, None)).unwrap(), Assessment::NotAssessed(NotAssessed::NotApplicable));
+    assert_eq!(detector.devices(), 0);
+}
+
+#[test]
+fn a_poisoned_flow_is_refused_and_touches_nobody() {
+    let (mut poisoned, mut clean) = (detector(), detector());
+    for minute in 0..20 {
+        for duration_ms in [f64::NAN, f64::INFINITY, -1.0, 1e300] {
+            let flow = Flow { duration_ms: Some(duration_ms), ..heartbeat(minute) };
+            let error = poisoned.screen(&arrival(9, Some(flow))).unwrap_err();
+            assert!(matches!(error, DetectorError::UnusableInput { .. }));
+        }
+        let huge = Flow { bytes_sent: Some(u64::MAX), ..heartbeat(minute) };
+        assert!(poisoned.screen(&arrival(1, Some(huge))).is_err());
+        assert_eq!(finding(&mut poisoned, 1, heartbeat(minute)), finding(&mut clean, 1, heartbeat(minute)));
+    }
+    assert_eq!(poisoned.devices(), 1, "the device that only sent poison has no state");
+}
+
+#[test]
+fn the_order_of_devices_changes_nothing() {
+    let (mut forward, mut backward) = (detector(), detector());
+    for minute in 0..20 {
+        let flow = |device: u8| if device % 3 == 0 { probe(minute) } else { heartbeat(minute + u64::from(device)) };
+        let first: Vec<_> = (0..10).map(|device| finding(&mut forward, device, flow(device))).collect();
+        let mut second: Vec<_> = (0..10).rev().map(|device| finding(&mut backward, device, flow(device))).collect();
+        second.reverse();
+        assert_eq!(first, second);
+    }
+}
+
+#[test]
+fn the_state_of_a_device_is_as_stated() {
+    assert_eq!(detector().state_bytes(), TRAFFIC_STATE_BYTES);
+    assert!(TRAFFIC_STATE_BYTES * TRAFFIC_DEVICES_MAX < 200 << 20, "all devices fit into 200 MiB");
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let flow = Flow { duration_ms: None, packets_sent: None, ..heartbeat(0) };
+    let finding = finding(&mut detector(), 1, flow);
+    let named: Vec<&str> = finding.missing.iter().map(AsRef::as_ref).collect();
+    assert!(named.contains(&"duration_ms") && named.contains(&"sent_packets"), "{named:?}");
+    assert!(!named.contains(&"sent_bytes"), "{named:?}");
+}
+
+#[test]
+fn the_digest_is_that_of_the_window() {
+    let mut detector = detector();
+    let first = finding(&mut detector, 1, heartbeat(0));
+    let second = finding(&mut detector, 1, heartbeat(0));
+    let other = finding(&mut detector, 2, heartbeat(0));
+    assert!(first.inputs != second.inputs && first.inputs != other.inputs);
 }

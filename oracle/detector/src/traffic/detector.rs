@@ -24,7 +24,7 @@ use crate::verdict::{Assessment, InputsDigest, NotAssessed, TrafficClass, Traffi
 /// Most devices that are watched at once.
 pub const TRAFFIC_DEVICES_MAX: usize = 20_000;
 /// State per device of the deployed model, bytes: the projected flows of its window and what was known of them.
-pub const TRAFFIC_STATE_BYTES: usize = 9_248;
+pub const TRAFFIC_STATE_BYTES: usize = 9_200;
 
 /// The deployed model with what it knows of each device.
 pub struct DeepTraffic {

@@ -81,7 +81,8 @@ impl Experiment<'_> {
     pub fn train_for_use(&self, flows: &LabelledFlows) -> Result<(Fitted, Judgement), TrainError> {
         let folds = self.folds(flows)?;
         let (training, held_out) = split(&folds, 0);
-        let partly = self.train(flows, &training, "held-out")?;
+        // The same rows and the same seed as the first fold of a cross-validation, so a checkpoint of it will do.
+        let partly = self.train(flows, &training, "fold-0")?;
         let model = self.model(&partly, flows, Judgement { temperature: 1.0, attack_threshold: None })?;
         let judged = logits(&model.inference, flows, &held_out);
         let truth: Vec<usize> = held_out.iter().map(|row| flows.truth[*row]).collect();

@@ -38,17 +38,16 @@ pub const WUSTL_EHMS: Recipe = Recipe {
 };
 
 /// CICIDS-2017.
-pub const CICIDS2017: Recipe = Recipe { bins: 24, epochs: 14, ..UNORDERED };
+pub const CICIDS2017: Recipe = Recipe { bins: 24, epochs: 11, ..UNORDERED };
 /// Share of held-out benign flows that may be called an attack.
 pub const CICIDS2017_BENIGN_SHARE: f32 = 0.0003;
 
 /// UNSW-NB15.
 pub const UNSW_NB15: Recipe = Recipe {
     restraint: Restraint { input_dropout: 0.05, dropout: 0.25, reconstruction: 0.3, sparsity: 0.003, activity: 0.1 },
-    hidden: 192,
-    units: 96,
-    epochs: 24,
-    learning_rate: 2.5e-3,
+    hidden: 160,
+    units: 64,
+    epochs: 14,
     ..UNORDERED
 };
 

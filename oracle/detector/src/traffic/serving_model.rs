@@ -189,7 +189,8 @@ impl ServingRun<'_> {
     pub fn train_for_use(&self, pooled: &Pooled) -> Result<ModelFile, TrainError> {
         let folds = self.folds(pooled)?;
         let (training, held_out) = split(&folds, 0);
-        let partly = self.model(&self.train(pooled, &training, "held-out")?, pooled, UNCALIBRATED)?;
+        // The same rows and the same seed as the first fold of a cross-validation, so a checkpoint of it will do.
+        let partly = self.model(&self.train(pooled, &training, "fold-0")?, pooled, UNCALIBRATED)?;
         let judged = logits(&partly.inference, &pooled.flows, &held_out);
         let judgement = Self::judgement(&judged, pooled, &held_out);
         let rows: Vec<usize> = (0..pooled.flows.len()).collect();
