@@ -36,6 +36,11 @@ impl<K: Copy + Eq + Hash, V: Default> Bounded<K, V> {
         &mut entry.1
     }
 
+    /// The state of a key, if there is one; the key does not count as touched.
+    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+        self.entries.get(key).map(|(_, state)| state)
+    }
+
     /// How many keys there are.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()

@@ -23,6 +23,7 @@ mod request_rate;
 mod seam;
 pub mod timing;
 pub mod traffic;
+pub mod unsupervised;
 mod verdict;
 pub mod vitals;
 

@@ -1,0 +1,132 @@
+//! The model behind the seam: judges every flow of every device, each device by itself.
+//!
+//! Guarantees: what one device sends never touches another's state, so the order of devices changes nothing; a late arrival, one without a
+//! flow and a flow that cannot be are not judged and change nothing; state per device is [`DEVICE_STATE_BYTES`] at most, for at most
+//! [`UNSUPERVISED_DEVICES_MAX`] devices; the weights never change. An alarm takes far more than even odds, so a flow may be normal with a
+//! confidence below one half: strange, but not rare enough to bother anybody. Must not: read a clock.
+
+use std::borrow::Cow;
+
+use pulsegate_rules::{DeviceId, ModelId};
+
+use super::ensemble::Work;
+use super::model::Model;
+use super::own::{OWN_WIDTH_MAX, Own, Said};
+use super::tail::attack_probability;
+use crate::bounded::Bounded;
+use crate::catalogue::TrainError;
+use crate::error::DetectorError;
+use crate::model_file::ModelFile;
+use crate::seam::{Arrival, TrafficDetector};
+use crate::traffic::serving::{HISTORY_BYTES, History, SERVING_COLUMNS, SERVING_FEATURES, SERVING_FLOW_FEATURES};
+use crate::verdict::{Assessment, InputsDigest, NotAssessed, TrafficClass, TrafficFinding};
+
+/// Most devices that are watched at once; the one not heard of for longest gives way.
+pub const UNSUPERVISED_DEVICES_MAX: usize = 100_000;
+/// Most state per device, bytes: its own norm and, where the model reads history, its last flows.
+pub const DEVICE_STATE_BYTES: usize = size_of::<Device>() + HISTORY_BYTES;
+
+#[derive(Default)]
+struct Device {
+    own: Own,
+    history: Option<Box<History>>,
+}
+
+/// Traffic without labels, with what it knows of each device.
+pub struct UnsupervisedTraffic {
+    id: ModelId,
+    model: Model,
+    reads_history: bool,
+    blank: History,
+    work: Box<Work>,
+    devices: Bounded<DeviceId, Device>,
+}
+
+impl UnsupervisedTraffic {
+    /// The detector of a model file, watching at most `devices_max` devices.
+    ///
+    /// # Errors
+    /// [`TrainError::Model`] when the file is of another model, or its model does not read the serving schema.
+    pub fn new(file: &ModelFile, devices_max: usize) -> Result<Self, TrainError> {
+        let model = Model::from_file(file)?;
+        let serving = model.features.iter().map(String::as_str).eq(SERVING_COLUMNS.iter().map(|column| column.name));
+        if !serving || model.ensemble.scale.width() > OWN_WIDTH_MAX {
+            return Err(TrainError::Model { reason: "it does not read the serving schema".to_owned() });
+        }
+        let reads_history = (SERVING_FLOW_FEATURES..SERVING_FEATURES).any(|at| model.ensemble.scale.reads(at));
+        let (blank, work) = (History::new(), Box::default());
+        Ok(Self { id: file.id(), model, reads_history, blank, work, devices: Bounded::new(devices_max) })
+    }
+}
+
+impl TrafficDetector for UnsupervisedTraffic {
+    fn model(&self) -> ModelId {
+        self.id
+    }
+
+    fn screen(&mut self, arrival: &Arrival) -> Result<Assessment<TrafficFinding>, DetectorError> {
+        if arrival.is_late() {
+            return Ok(Assessment::NotAssessed(NotAssessed::Late));
+        }
+        let Some(flow) = &arrival.flow else { return Ok(Assessment::NotAssessed(NotAssessed::NotApplicable)) };
+        let unusable = |reason| DetectorError::UnusableInput { reason };
+        flow.check().map_err(|_| unusable("the flow holds a number that cannot be"))?;
+        // Everything that can fail comes before the device's state, which a refused flow must not touch.
+        let features = match self.devices.get(&arrival.device).and_then(|device| device.history.as_ref()) {
+            Some(history) if self.reads_history => history.features(flow),
+            _ => self.blank.features(flow),
+        };
+        let judgement = self.model.judge(&features, &mut self.work);
+        let judgement = judgement.ok_or_else(|| unusable("the flow says nothing that the model reads"))?;
+        let device = self.devices.entry(arrival.device);
+        if self.reads_history {
+            device.history.get_or_insert_default().remember(flow);
+        }
+        let row = self.model.ensemble.normalised(&self.work);
+        let said = device.own.see(row, arrival.received_at_ms, judgement.share());
+        let (class, share, label) = match (said, judgement.is_alarm()) {
+            (Said::New, true) => return Ok(Assessment::NotAssessed(NotAssessed::Learning)),
+            (Said::Burst(chance), _) => (
+                TrafficClass::Compromised,
+                chance.min(judgement.share()),
+                Some("a burst of what this device never did".to_owned()),
+            ),
+            (Said::Nothing, true) => (TrafficClass::Compromised, judgement.share(), self.strangest()),
+            // For the device itself nothing about it is rare.
+            (Said::Known, _) => (TrafficClass::Normal, 1.0, None),
+            (_, false) => (TrafficClass::Normal, judgement.share(), None),
+        };
+        let attack = attack_probability(share);
+        Ok(Assessment::Assessed(TrafficFinding {
+            model: self.id,
+            class,
+            confidence: Some(if class == TrafficClass::Compromised { attack } else { 1.0 - attack }),
+            label,
+            inputs: self.digest(arrival, &features),
+            missing: self.missing(&features),
+            rate: None,
+        }))
+    }
+}
+
+impl UnsupervisedTraffic {
+    fn strangest(&self) -> Option<String> {
+        self.model.strangest(&self.work).map(|feature| format!("unlike benign traffic: {feature}"))
+    }
+
+    fn digest(&self, arrival: &Arrival, features: &[f32; SERVING_FEATURES]) -> InputsDigest {
+        let mut bytes = [0_u8; 4 * SERVING_FEATURES];
+        for (out, value) in bytes.chunks_exact_mut(4).zip(features) {
+            // All kinds of NaN mean the same.
+            let value = if value.is_nan() { f32::NAN } else { *value };
+            out.copy_from_slice(&value.to_be_bytes());
+        }
+        InputsDigest::of(&[&self.id.0, &arrival.device.0, &bytes])
+    }
+
+    fn missing(&self, features: &[f32; SERVING_FEATURES]) -> Vec<Cow<'static, str>> {
+        let columns = SERVING_COLUMNS.iter().zip(features).enumerate();
+        let missing = columns.filter(|(at, (_, value))| value.is_nan() && self.model.ensemble.scale.reads(*at));
+        missing.map(|(_, (column, _))| Cow::Borrowed(column.name)).collect()
+    }
+}
