@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::train::{beside, prepare_checkpoint};
 use super::{CommandError, Console, choice};
 use crate::catalogue::EvaluateOptions;
-use crate::measure::{RESAMPLES, Resampling};
-use crate::report::{Boosting, FIGURES_FILE, REPORT_FILE, ReportOptions, write};
+use crate::measure::{Interval, RESAMPLES, Resampling};
+use crate::report::{Boosting, FIGURES_FILE, FiguresFile, NamedFigure, REPORT_FILE, ReportOptions, write};
 
 /// Arguments of `evaluate`.
 #[derive(clap::Args, Clone, Debug)]
@@ -46,7 +46,7 @@ pub struct Args {
 struct Evaluated {
     report: PathBuf,
     figures: PathBuf,
-    headline: Vec<(String, f64, f64, f64)>,
+    headline: Vec<NamedFigure>,
 }
 
 /// Evaluates and writes the report.
@@ -82,19 +82,25 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<(), CommandE
     if let Some(folder) = &checkpoint {
         std::fs::remove_dir_all(folder).map_err(CommandError::file(folder))?;
     }
-    let overall = figures.views.first().and_then(|view| view.models.first());
-    let overall = overall.map(|model| model.figures.as_slice()).unwrap_or_default();
-    let named = overall.iter().filter(|figure| figure.class.is_none() && figure.estimate.value.is_finite());
-    let headline: Vec<_> = named
-        .map(|figure| (figure.label.clone(), figure.estimate.value, figure.estimate.low, figure.estimate.high))
-        .collect();
+    let headline = headline(&figures);
     let report = args.report.join(REPORT_FILE);
     console.say(format_args!("{name}: the report is {}", report.display()));
-    for (label, value, low, high) in &headline {
-        console.say(format_args!("  {label:<36} {value:.4}  ({low:.4} to {high:.4})"));
+    for figure in &headline {
+        let Interval { value, low, high } = figure.estimate;
+        console.say(format_args!("  {:<36} {value:.4}  ({low:.4} to {high:.4})", figure.label));
     }
     console.result(&Evaluated { report, figures: args.report.join(FIGURES_FILE), headline });
     Ok(())
+}
+
+/// The figures of the model in question that head the report.
+fn headline(figures: &FiguresFile) -> Vec<NamedFigure> {
+    let Some(view) = figures.views.first() else { return Vec::new() };
+    let named = |(key, label): (&str, &str)| {
+        let estimate = *view.figure(0, key, None)?;
+        Some(NamedFigure { key: key.to_owned(), label: label.to_owned(), class: None, estimate })
+    };
+    view.headline().into_iter().filter_map(named).collect()
 }
 
 /// The command that repeats the evaluation, with the names of files but no folders of this machine.

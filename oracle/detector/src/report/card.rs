@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 use super::figures_file::{Comparison, FiguresFile, ModelFigures, NamedFigure, View};
-use super::markdown::{HEADLINE_MORE, HEADLINE_TWO, OF_A_CLASS};
+use super::markdown::OF_A_CLASS;
 use super::text::{estimate, standing, table};
 use crate::catalogue::Description;
 use crate::measure::Interval;
@@ -102,17 +102,8 @@ fn measured(figures: &FiguresFile, digest: &str) -> String {
     text
 }
 
-/// Keys of the view's headline figures that are there, with their names.
-fn headline_keys(view: &View) -> Vec<(&str, &str)> {
-    let two = view.classes.len() == 2 && view.benign_class.is_some();
-    let keys = if two { HEADLINE_TWO.as_slice() } else { HEADLINE_MORE.as_slice() };
-    let Some(first) = view.models.first() else { return Vec::new() };
-    let named = |key: &&str| first.figures.iter().find(|figure| figure.key == *key && figure.class.is_none());
-    keys.iter().filter_map(named).map(|figure| (figure.key.as_str(), figure.label.as_str())).collect()
-}
-
 fn headline(view: &View) -> String {
-    let keys = headline_keys(view);
+    let keys = view.headline();
     let header =
         std::iter::once("Model").chain(keys.iter().map(|(_, label)| *label)).map(str::to_owned).collect::<Vec<_>>();
     let line = |model: &ModelFigures| {
@@ -130,7 +121,7 @@ fn estimate_of(model: &ModelFigures, key: &str, class: Option<&str>) -> String {
 
 /// Where the model stands against gradient boosting, figure by figure.
 fn ahead(view: &View) -> String {
-    let keys = headline_keys(view);
+    let keys = view.headline();
     let boosting = |comparison: &&Comparison| comparison.other == super::boosting::NAME && comparison.class.is_none();
     let lines = view.comparisons.iter().filter(boosting).filter_map(|comparison| {
         let (_, label) = keys.iter().find(|(key, _)| *key == comparison.key)?;

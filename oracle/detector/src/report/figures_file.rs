@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::markdown::headline_keys;
 use crate::measure::{Interval, ReliabilityPoint, Standing, Summary};
 
 /// Version of the file's layout.
@@ -129,6 +130,15 @@ impl View {
             models: summary.models.iter().map(|model| model_figures(summary, model)).collect(),
             comparisons: comparisons(summary),
         }
+    }
+
+    /// Keys and names of the figures that head a report on these classes, as far as they are there.
+    #[must_use]
+    pub fn headline(&self) -> Vec<(&str, &str)> {
+        let Some(first) = self.models.first() else { return Vec::new() };
+        let named = |key: &&str| first.figures.iter().find(|figure| figure.key == *key && figure.class.is_none());
+        let keys = headline_keys(self.classes.len(), self.benign_class);
+        keys.iter().filter_map(named).map(|figure| (figure.key.as_str(), figure.label.as_str())).collect()
     }
 
     /// A model's figure by its key and class.

@@ -8,7 +8,7 @@ use super::text::{estimate, number, standing, table};
 use crate::measure::{ModelSummary, RESAMPLES, Summary};
 
 /// The figures that head a report of two classes.
-pub(crate) const HEADLINE_TWO: [&str; 9] = [
+const HEADLINE_TWO: [&str; 9] = [
     "accuracy",
     "macro_f1",
     "binary_auc",
@@ -20,7 +20,7 @@ pub(crate) const HEADLINE_TWO: [&str; 9] = [
     "binary_calibration_error",
 ];
 /// The figures that head a report of more classes; those of a benign class only where there is one.
-pub(crate) const HEADLINE_MORE: [&str; 10] = [
+const HEADLINE_MORE: [&str; 10] = [
     "accuracy",
     "balanced_accuracy",
     "macro_f1",
@@ -35,10 +35,14 @@ pub(crate) const HEADLINE_MORE: [&str; 10] = [
 /// The figures of a class, in the order of its table.
 pub(crate) const OF_A_CLASS: [&str; 5] = ["recall", "precision", "f1", "auc", "average_precision"];
 
+/// Keys of the figures that head a report on so many classes.
+pub(crate) fn headline_keys(classes: usize, benign_class: Option<usize>) -> &'static [&'static str] {
+    if classes == 2 && benign_class.is_some() { &HEADLINE_TWO } else { &HEADLINE_MORE }
+}
+
 /// Places of the figures that head the report.
-pub(crate) fn headline(summary: &Summary) -> Vec<usize> {
-    let two = summary.classes.len() == 2 && summary.benign_class.is_some();
-    let keys = if two { HEADLINE_TWO.as_slice() } else { HEADLINE_MORE.as_slice() };
+fn headline(summary: &Summary) -> Vec<usize> {
+    let keys = headline_keys(summary.classes.len(), summary.benign_class);
     keys.iter().filter_map(|key| summary.place(key, None)).collect()
 }
 
