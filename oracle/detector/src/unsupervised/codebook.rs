@@ -65,7 +65,6 @@ impl Codebook {
 
     /// Teaches `count` prototypes on normalised rows: first some of the rows, then `passes` times every row pulls its nearest prototype by
     /// one over how often that one has won.
-    #[expect(clippy::cast_precision_loss, reason = "counts of rows are below 2^24")]
     pub(crate) fn teach(normal: &[f32], width: usize, count: usize, passes: usize, rng: &mut ChaCha8Rng) -> Self {
         let rows = normal.len() / width;
         let count = count.clamp(1, PROTOTYPES_MAX).min(rows);

@@ -81,7 +81,7 @@ pub(crate) fn is_usable(raw: &[f32]) -> bool {
 /// Whether rows of this group only fit the tail.
 fn is_held_out(group: u64, seed: u64) -> bool {
     // Groups may be running numbers or digests: Fibonacci hashing spreads both.
-    (group ^ seed).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(24) % HOLD_OUT_OF == 0
+    (group ^ seed).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(24).is_multiple_of(HOLD_OUT_OF)
 }
 
 impl Mix {

@@ -1,6 +1,6 @@
 //! The tables that go beside the figures: per set and schema, what each part adds, from set to set, and whether the promised rate is kept.
 //!
-//! Guarantees: every figure is of tested rows only, with intervals that resample whole groups. Must not: choose anything by these figures.
+//! Guarantees: every figure is of tested rows only, with intervals that resample whole groups. Must not: change what is served.
 
 use std::path::Path;
 
@@ -34,6 +34,8 @@ const KIND_ROWS_MIN: usize = 20;
 /// One minute, milliseconds.
 const MINUTE_MS: u64 = 60_000;
 
+/// What is different, how it is taught, and the mixes that are judged.
+type Variant<'a> = (&'a str, Teaching, Vec<(&'a str, Mix)>);
 type Judged = Vec<(usize, Judgement)>;
 
 /// All tables of a cross-validation. `sets` are the sets one by one, `all` what was judged, both in the serving schema.
@@ -215,7 +217,7 @@ fn kinds(all: &Labelled, judged: &Judged) -> Section {
 /// What each part adds, in the serving schema, taught and tested per set.
 fn ablation(sets: &[Labelled], teaching: &Teaching, progress: &dyn Progress) -> Result<Section, TrainError> {
     let served = MIXES[..1].to_vec();
-    let variants: [(&str, Teaching, Vec<(&str, Mix)>); 6] = [
+    let variants: [Variant<'_>; 6] = [
         ("", *teaching, MIXES.to_vec()),
         ("clusters of at most 10", Teaching { cluster_max: 10, ..*teaching }, vec![("", Mix::KITNET), served[0]]),
         ("64 prototypes", Teaching { prototypes: 64, ..*teaching }, served.clone()),
