@@ -3,7 +3,7 @@
 //! The design follows KitNET (Mirsky, Doitshman, Elovici, Shabtai, "Kitsune: An Ensemble of Autoencoders for Online Network Intrusion
 //! Detection", NDSS 2018), written from the paper: features that move together go to one small autoencoder each, taught one row at a time.
 //! Beside them a codebook of benign kinds of flow reads the whole row. Guarantees: taught on benign rows alone; committed weights never
-//! change while they serve, what a device adds is its own, bounded and frozen after a grace ([`own`]); judging allocates nothing. Must not:
+//! change while they serve, what a device adds is its own, bounded and frozen after a grace ([`GRACE_FLOWS`]); judging allocates nothing. Must not:
 //! see labels of the rows that it judges, or override another detector.
 
 mod autoencoder;
