@@ -141,7 +141,7 @@ impl Judged<'_> {
             let both = || model.iter().chain(&news2).map(|ranking| ranking.areas(weights));
             both().map(|areas| areas.roc_auc).chain(both().map(|areas| areas.average_precision)).collect()
         });
-        let hours = || (1..=HOURS).map(hours_of);
+        let hours = || (1..=HOURS).map(number);
         let series = |name: &str, intervals: &[Interval]| Series {
             name: name.to_owned(),
             points: hours().zip(intervals.iter().map(|interval| interval.value)).collect(),
@@ -175,14 +175,14 @@ impl Judged<'_> {
         let (died, records) = (self.died(), self.records());
         let row = |hour: usize| {
             let risk = self.at(self.risk, hour - 1);
-            let mean = risk.iter().map(|risk| f64::from(*risk)).sum::<f64>() / hours_of(risk.len());
+            let mean = risk.iter().map(|risk| f64::from(*risk)).sum::<f64>() / number(risk.len());
             let reliability = Reliability::new(risk, died.clone());
             let figures = bootstrap(&records, RESAMPLES, self.seed, |weights| {
                 vec![reliability.calibration_error(weights), reliability.brier(weights)]
             });
             vec![hour.to_string(), format!("{mean:.3}"), with_interval(&figures[0]), with_interval(&figures[1])]
         };
-        let observed = hours_of(died.iter().filter(|died| **died).count()) / hours_of(died.len());
+        let observed = number(died.iter().filter(|died| **died).count()) / number(died.len());
         let header = ["Hour", "Mean risk", "Calibration error", "Brier score"];
         Section::Table {
             heading: "Calibration by hour".to_owned(),
@@ -226,7 +226,7 @@ impl Judged<'_> {
             highest.map(|(hours, _)| hours.iter().copied().fold(f32::NEG_INFINITY, f32::max)).collect();
         highest.sort_by(|a, b| b.total_cmp(a));
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a count")]
-        let place = (wanted * hours_of(highest.len())).ceil().max(1.0) as usize - 1;
+        let place = (wanted * number(highest.len())).ceil().max(1.0) as usize - 1;
         highest.get(place).copied().unwrap_or(f32::INFINITY)
     }
 
@@ -295,14 +295,14 @@ impl Judged<'_> {
         let (risk, news2) = (pick(&risk), pick(&news2));
         let records: Vec<u64> = places.iter().map(|place| self.stays[*place].record).collect();
         let rankings = [Ranking::new(&risk, &died), Ranking::new(&news2, &died)];
-        let mean = risk.iter().map(|risk| f64::from(*risk)).sum::<f64>() / hours_of(risk.len());
+        let mean = risk.iter().map(|risk| f64::from(*risk)).sum::<f64>() / number(risk.len());
         let reliability = Reliability::new(risk, died);
         let figures = bootstrap(&records, RESAMPLES, self.seed, |weights| {
             let areas = rankings.iter().map(|ranking| ranking.areas(weights).roc_auc);
             areas.chain([reliability.calibration_error(weights)]).collect()
         });
         row.extend(figures[..2].iter().map(with_interval));
-        row.extend([format!("{mean:.3}"), format!("{:.3}", hours_of(deaths) / hours_of(places.len()))]);
+        row.extend([format!("{mean:.3}"), format!("{:.3}", number(deaths) / number(places.len()))]);
         row.push(with_interval(&figures[2]));
         row
     }
@@ -324,7 +324,7 @@ impl Judged<'_> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "small counts")]
-const fn hours_of(count: usize) -> f64 {
+const fn number(count: usize) -> f64 {
     count as f64
 }
 
