@@ -76,7 +76,7 @@ pub static UNSW_NB15: FullColumns = FullColumns {
     set: Set::UnswNb15,
     recipe: recipes::UNSW_NB15,
     rule: Rule::MostProbable,
-    ablations: &[Ablation { name: "without the recurrent part", without_columns: &[], change: WITHOUT_LSTM }],
+    ablations: &[],
     describe: full_columns_text::unsw_nb15,
 };
 
