@@ -1,0 +1,73 @@
+//! The committed weights of the traffic models give the outputs that they gave when they were trained.
+
+use pulsegate_detector::model_file::ModelFile;
+use pulsegate_detector::traffic::encoding::Column;
+use pulsegate_detector::traffic::model::TrafficModel;
+
+/// Farthest that an output may be from what it was: kernels of other machines round in another order.
+const TOLERANCE: f32 = 1e-4;
+
+/// Flow number `flow` of a made-up device: small numbers, every third column missing in the second flow.
+fn features(columns: &[Column], flow: usize) -> Vec<f32> {
+    let value = |(place, column): (usize, &Column)| match column {
+        _ if flow == 1 && place % 3 == 0 => f32::NAN,
+        Column::Number => ((place * 7 + flow * 13) % 17 * (place + 1)) as f32,
+        Column::Codes(count) => ((place + flow) % count) as f32,
+    };
+    columns.iter().enumerate().map(value).collect()
+}
+
+/// Outputs of the last of three flows, probabilities.
+fn judged(bytes: &[u8]) -> Vec<f32> {
+    let model = TrafficModel::read(&ModelFile::read(bytes).unwrap()).unwrap();
+    let inference = &model.inference;
+    let (mut memory, mut scratch) = ([inference.memory()], inference.scratch(1));
+    let mut out = vec![0.0; model.classes.len()];
+    for flow in 0..3 {
+        let row = features(inference.encoding().columns(), flow);
+        inference.judge(&row, &mut memory, &[0], &mut scratch, &mut out);
+    }
+    model.settings.judgement.calibrate(&mut out);
+    out
+}
+
+fn assert_close(bytes: &[u8], expected: &[f32]) {
+    let found = judged(bytes);
+    assert_eq!(found.len(), expected.len(), "found {found:?}");
+    let far = found.iter().zip(expected).any(|(found, expected)| (found - expected).abs() > TOLERANCE);
+    assert!(!far, "found {found:?}, expected {expected:?}");
+}
+
+#[test]
+fn the_deployed_model_judges_as_when_it_was_trained() {
+    assert_close(include_bytes!("../models/traffic-serving.safetensors"), &[0.378343, 0.621657]);
+}
+
+#[test]
+fn the_model_of_the_bedside_monitor_judges_as_when_it_was_trained() {
+    assert_close(include_bytes!("../models/traffic-wustl-ehms-2020.safetensors"), &[0.999947, 0.000051, 0.000002]);
+}
+
+#[test]
+fn the_model_of_cicids_2017_judges_as_when_it_was_trained() {
+    assert_close(
+        include_bytes!("../models/traffic-cicids2017.safetensors"),
+        &[
+            0.034105, 0.004162, 0.957718, 0.000028, 0.000001, 0.000146, 0.000087, 0.000154, 0.001445, 0.000020,
+            0.001395, 0.000282, 0.000217, 0.000104, 0.000137,
+        ],
+    );
+}
+
+#[test]
+fn the_model_of_unsw_nb15_judges_as_when_it_was_trained() {
+    assert_close(
+        include_bytes!("../models/traffic-unsw-nb15.safetensors"),
+        &[0.529168, 0.005367, 0.268004, 0.000332, 0.178072, 0.018975, 0.000000, 0.000070, 0.000009, 0.000003],
+    );
+}
+
+#[test]
+fn the_model_of_nsl_kdd_judges_as_when_it_was_trained() {
+    assert_close(include_bytes!("../models/traffic-nsl-kdd.safetensors"), &[0.000011, 0.999989]);
+}
