@@ -3,7 +3,11 @@
 use crate::model_file::{ModelFile, ModelFileError};
 
 /// Name and file of every committed model. A new one is one line: `("NAME", include_bytes!("../models/NAME.safetensors"))`.
-const COMMITTED: &[(&str, &[u8])] = &[("vital-signs", include_bytes!("../models/vital-signs.safetensors"))];
+const COMMITTED: &[(&str, &[u8])] = &[
+    ("traffic-serving", include_bytes!("../models/traffic-serving.safetensors")),
+    ("traffic-unsupervised", include_bytes!("../models/traffic-unsupervised.safetensors")),
+    ("vital-signs", include_bytes!("../models/vital-signs.safetensors")),
+];
 
 /// Names of the committed models.
 pub fn names() -> impl Iterator<Item = &'static str> {

@@ -1,6 +1,6 @@
 //! `evaluate`: measures a model and writes the report.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -105,8 +105,14 @@ fn headline(figures: &FiguresFile) -> Vec<NamedFigure> {
 
 /// The command that repeats the evaluation, with the names of files but no folders of this machine.
 fn command(args: &Args, name: &str) -> String {
-    let file_name = args.data.file_name().map_or("DATA".into(), |name| name.to_string_lossy());
-    let mut text = format!("pulsegate detector evaluate --model {name} --data {file_name} --seed {}", args.seed);
+    let file_name = |path: &Path| path.file_name().map_or("DATA".into(), |name| name.to_string_lossy().into_owned());
+    // Weights from a file are not those that come with the program under the model's name.
+    let model = if args.cross_validate { name.to_owned() } else { file_name(Path::new(&args.model)) };
+    let data = file_name(&args.data);
+    let mut text = format!("pulsegate detector evaluate --model {model} --data {data} --seed {}", args.seed);
+    if args.resamples != RESAMPLES {
+        text += &format!(" --resamples {}", args.resamples);
+    }
     if args.cross_validate {
         text += " --cross-validate";
     }
