@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use pulsegate_detector::catalogue::catalogue;
-use pulsegate_detector::command::{CardArgs, Command, CommandError, EvaluateArgs, TrainArgs, run};
+use pulsegate_detector::command::{CardArgs, Command, CommandError, EvaluateArgs, TrainArgs, WatchArgs, run};
 use pulsegate_detector::models;
 
 fn ended(command: &Command) -> (Result<(), CommandError>, String) {
@@ -166,4 +166,50 @@ fn every_committed_model_has_a_card_that_says_what_it_must() {
             assert!(text.contains(part), "{name}: {part} is not in\n{text}");
         }
     }
+}
+
+#[test]
+fn watching_needs_a_known_traffic_model_and_a_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let watch = |zeek: PathBuf, model: &[&str]| {
+        let model = model.iter().map(|name| (*name).to_owned()).collect();
+        Command::Watch(WatchArgs { zeek, model, follow: false })
+    };
+    let log = folder.path().join("conn.log");
+    assert_eq!(failure(&watch(log.clone(), &["traffic-misspelt"])).code(), "DETECTOR_UNKNOWN_MODEL");
+    for name in models::names().filter(|name| *name == "traffic-serving") {
+        assert_eq!(failure(&watch(log.clone(), &[name])).code(), "DETECTOR_FILE_UNREADABLE");
+        std::fs::write(&log, "").unwrap();
+        assert_eq!(failure(&watch(log.clone(), &[name])).code(), "DETECTOR_NO_CONNECTIONS");
+        std::fs::write(&log, "this is no log\n").unwrap();
+        let error = failure(&watch(log.clone(), &[name]));
+        assert_eq!(error.code(), "ZEEK_HEADER_MISSING");
+        assert!(error.to_string().contains("conn.log"), "{error}");
+    }
+    for name in models::names().filter(|name| ["ecg-beats", "vital-signs"].contains(name)) {
+        assert_eq!(failure(&watch(log.clone(), &[name])).code(), "DETECTOR_NOT_TRAFFIC", "{name}");
+    }
+    for name in models::names().filter(|name| ["traffic-nsl-kdd", "traffic-cicids2017"].contains(name)) {
+        assert_eq!(failure(&watch(log.clone(), &[name])).code(), "MODEL_FILE_FOREIGN", "{name}");
+    }
+}
+
+#[test]
+fn a_log_is_judged_by_the_models_that_come_with_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("conn.log");
+    let line = |place: u32| {
+        format!(
+            "{{\"ts\":{},\"uid\":\"C{place}\",\"id.orig_h\":\"10.0.0.{}\",\"id.orig_p\":1,\"id.resp_h\":\"10.0.0.1\",\"id.resp_p\":443,\
+             \"proto\":\"tcp\",\"service\":\"ssl\",\"duration\":0.2,\"orig_bytes\":900,\"resp_bytes\":400,\"conn_state\":\"SF\",\
+             \"orig_pkts\":9,\"resp_pkts\":8}}\n",
+            1_763_734_780 + place * 30,
+            7 + place % 3
+        )
+    };
+    std::fs::write(&log, (0..60).map(line).collect::<String>()).unwrap();
+    let (outcome, text) = ended(&Command::Watch(WatchArgs { zeek: log, model: Vec::new(), follow: false }));
+    outcome.unwrap();
+    assert!(text.contains("60 connections of 3 devices"), "{text}");
+    assert!(text.contains("traffic-serving") && text.contains("traffic-unsupervised"), "{text}");
 }

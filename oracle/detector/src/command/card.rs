@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use pulsegate_rules::ModelId;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::train::write_whole;
 use super::{CommandError, Console, choice};
+use crate::InputsDigest;
 use crate::report::{FIGURES_FORMAT, FiguresFile, card};
 
 /// Longest `figures.json`, bytes.
@@ -69,5 +69,5 @@ fn read_figures(path: &Path, model: &str) -> Result<(FiguresFile, String), Comma
         let (measured, asked) = (figures.model, model.to_owned());
         return Err(CommandError::ForeignFigures { path: path.to_owned(), measured, asked });
     }
-    Ok((figures, ModelId(Sha256::digest(&text).into()).to_string()))
+    Ok((figures, InputsDigest(Sha256::digest(&text).into()).to_string()))
 }

@@ -6,6 +6,7 @@ use crate::catalogue::TrainError;
 use crate::model_file::ModelFileError;
 use crate::report::ReportError;
 use crate::timing::peer::PeerError;
+use crate::traffic::zeek::ZeekError;
 
 /// A command stopped.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +62,31 @@ pub enum CommandError {
         /// Whom the card is for.
         asked: String,
     },
+    /// A model does not judge traffic.
+    #[error("{name:?} does not judge traffic; give a traffic model, such as traffic-serving")]
+    NotTraffic {
+        /// The model.
+        name: String,
+    },
+    /// No traffic model comes with this program.
+    #[error(
+        "no traffic model that judges live comes with this program; train one (`pulsegate detector train`) and name its file with --model"
+    )]
+    NoTrafficModels,
+    /// No line of a log could be used.
+    #[error("{path}: no connection could be read; {source}", path = path.display())]
+    Zeek {
+        /// The log.
+        path: PathBuf,
+        /// What is wrong with its first bad line.
+        source: ZeekError,
+    },
+    /// A log is empty.
+    #[error("{path} holds no connections; give a conn.log of Zeek, tab-separated with its header or JSON", path = path.display())]
+    NoConnections {
+        /// The log.
+        path: PathBuf,
+    },
     /// Training or judging failed.
     #[error(transparent)]
     Train(#[from] TrainError),
@@ -83,6 +109,10 @@ impl CommandError {
             Self::File { .. } => "DETECTOR_FILE_UNREADABLE",
             Self::Figures { .. } => "DETECTOR_FIGURES_UNREADABLE",
             Self::ForeignFigures { .. } => "DETECTOR_FIGURES_FOREIGN",
+            Self::NotTraffic { .. } => "DETECTOR_NOT_TRAFFIC",
+            Self::NoTrafficModels => "DETECTOR_NO_TRAFFIC_MODELS",
+            Self::Zeek { source, .. } => source.code(),
+            Self::NoConnections { .. } => "DETECTOR_NO_CONNECTIONS",
             Self::Train(error) => error.code(),
             Self::Peer(error) => error.code(),
             Self::Report(error) => error.code(),

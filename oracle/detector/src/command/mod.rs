@@ -1,4 +1,4 @@
-//! `pulsegate detector …`: train, evaluate, describe. Also a program of its own, `pulsegate-detector`.
+//! `pulsegate detector …`: train, evaluate, describe, watch. Also a program of its own, `pulsegate-detector`.
 //!
 //! Guarantees: results go to the writer that the caller gives, as words or, with JSON asked for, as one document; progress goes to standard
 //! error and only to a terminal; an error has a stable code and names the next step. Must not: print on its own, or choose an exit code.
@@ -9,6 +9,8 @@ mod choice;
 mod error;
 mod evaluate;
 mod train;
+mod watch;
+mod watched;
 
 use std::fmt::Display;
 use std::io::Write;
@@ -18,6 +20,7 @@ pub use card::Args as CardArgs;
 pub use error::CommandError;
 pub use evaluate::Args as EvaluateArgs;
 pub use train::Args as TrainArgs;
+pub use watch::Args as WatchArgs;
 
 use crate::progress::{Bar, Progress};
 
@@ -32,6 +35,8 @@ pub enum Command {
     Card(CardArgs),
     /// Time models on one core, alone and in batches, and next to ONNX Runtime
     Bench(BenchArgs),
+    /// Judge the connections of a Zeek conn.log by the traffic models
+    Watch(WatchArgs),
 }
 
 /// Runs a command; results go to `out`, as one JSON document if `json`.
@@ -40,12 +45,13 @@ pub enum Command {
 /// [`CommandError`].
 pub fn run(command: &Command, out: &mut dyn Write, json: bool) -> Result<(), CommandError> {
     let bar = Bar::new();
-    let mut console = Console { out, json, progress: &bar };
+    let mut console = Console { out, json, progress: &bar, closed: false };
     let outcome = match command {
         Command::Train(args) => train::run(args, &mut console),
         Command::Evaluate(args) => evaluate::run(args, &mut console),
         Command::Card(args) => card::run(args, &mut console),
         Command::Bench(args) => bench::run(args, &mut console),
+        Command::Watch(args) => watch::run(args, &mut console),
     };
     bar.finish();
     outcome
@@ -56,22 +62,33 @@ pub(crate) struct Console<'a> {
     out: &'a mut dyn Write,
     json: bool,
     progress: &'a dyn Progress,
+    /// Nobody reads any more.
+    closed: bool,
 }
 
 impl Console<'_> {
     /// A line for people; left out with JSON.
     fn say(&mut self, line: impl Display) {
         if !self.json {
-            // A closed pipe is the reader's choice, not an error.
-            let _ = writeln!(self.out, "{line}");
+            self.line(&line);
         }
     }
 
     /// The result for programs; left out without JSON.
     fn result(&mut self, value: &impl serde::Serialize) {
         if self.json {
-            let text = serde_json::to_string_pretty(value).expect("results are plain data with text keys");
-            let _ = writeln!(self.out, "{text}");
+            self.line(&serde_json::to_string_pretty(value).expect("results are plain data with text keys"));
         }
+    }
+
+    /// An object on a line of its own.
+    fn json_line(&mut self, value: &impl serde::Serialize) {
+        self.line(&serde_json::to_string(value).expect("results are plain data with text keys"));
+    }
+
+    fn line(&mut self, line: &dyn Display) {
+        // A closed pipe is the reader's choice, not an error.
+        let written = writeln!(self.out, "{line}").and_then(|()| self.out.flush());
+        self.closed |= written.is_err();
     }
 }
