@@ -5,6 +5,10 @@ use crate::model_file::{ModelFile, ModelFileError};
 /// Name and file of every committed model. A new one is one line: `("NAME", include_bytes!("../models/NAME.safetensors"))`.
 const COMMITTED: &[(&str, &[u8])] = &[
     ("traffic-serving", include_bytes!("../models/traffic-serving.safetensors")),
+    ("traffic-wustl-ehms-2020", include_bytes!("../models/traffic-wustl-ehms-2020.safetensors")),
+    ("traffic-cicids2017", include_bytes!("../models/traffic-cicids2017.safetensors")),
+    ("traffic-unsw-nb15", include_bytes!("../models/traffic-unsw-nb15.safetensors")),
+    ("traffic-nsl-kdd", include_bytes!("../models/traffic-nsl-kdd.safetensors")),
     ("traffic-unsupervised", include_bytes!("../models/traffic-unsupervised.safetensors")),
     ("vital-signs", include_bytes!("../models/vital-signs.safetensors")),
 ];

@@ -45,7 +45,7 @@ pub enum Command {
 /// [`CommandError`].
 pub fn run(command: &Command, out: &mut dyn Write, json: bool) -> Result<(), CommandError> {
     let bar = Bar::new();
-    let mut console = Console { out, json, progress: &bar, closed: false };
+    let mut console = Console { out, json, progress: &bar, lines: 0, closed: false };
     let outcome = match command {
         Command::Train(args) => train::run(args, &mut console),
         Command::Evaluate(args) => evaluate::run(args, &mut console),
@@ -62,6 +62,8 @@ pub(crate) struct Console<'a> {
     out: &'a mut dyn Write,
     json: bool,
     progress: &'a dyn Progress,
+    /// Lines written so far.
+    lines: u64,
     /// Nobody reads any more.
     closed: bool,
 }
@@ -90,5 +92,6 @@ impl Console<'_> {
         // A closed pipe is the reader's choice, not an error.
         let written = writeln!(self.out, "{line}").and_then(|()| self.out.flush());
         self.closed |= written.is_err();
+        self.lines += 1;
     }
 }

@@ -115,13 +115,15 @@ fn is_replaced(file: &File, path: &Path) -> bool {
 }
 
 impl Console<'_> {
-    /// An alarm, as a line.
+    /// An alarm, as a line; headings come before the first.
     fn alarm(&mut self, alarm: &Watched) {
         if self.json {
-            self.json_line(alarm);
-        } else {
-            self.say(alarm);
+            return self.json_line(alarm);
         }
+        if self.lines == 0 {
+            self.say(Watched::headings());
+        }
+        self.say(alarm);
     }
 }
 
@@ -178,10 +180,10 @@ mod tests {
         let path = folder.path().join("conn.log");
         std::fs::write(&path, log(0, 45)).unwrap();
         let mut reader = Reader { path: path.clone(), seen: String::new(), rotated: false };
-        let mut console = Console { out: &mut reader, json: false, progress: &Silent, closed: false };
+        let mut console = Console { out: &mut reader, json: false, progress: &Silent, lines: 0, closed: false };
         follow(&path, &mut watcher(), &mut console).unwrap();
         assert!(console.closed);
-        let uids: Vec<&str> = reader.seen.lines().filter_map(|line| line.split_whitespace().last()).collect();
+        let uids: Vec<&str> = reader.seen.lines().skip(1).filter_map(|line| line.split_whitespace().last()).collect();
         // No connection is judged twice or left out across the rotation.
         let first: usize = uids[0].trim_start_matches('C').parse().unwrap();
         let expected: Vec<String> = (first..=50).map(|place| format!("C{place}")).collect();
@@ -193,7 +195,7 @@ mod tests {
     fn a_bad_line_costs_that_line_only() {
         let text = log(0, 10) + "{not json\n" + &log(10, 20);
         let mut out = Vec::new();
-        let mut console = Console { out: &mut out, json: false, progress: &Silent, closed: false };
+        let mut console = Console { out: &mut out, json: false, progress: &Silent, lines: 0, closed: false };
         let mut watcher = watcher();
         drain(&mut ConnLog::new(text.as_bytes()), &mut watcher, &mut console);
         watcher.end(Path::new("conn.log"), &mut console).unwrap();

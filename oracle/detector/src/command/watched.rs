@@ -46,6 +46,14 @@ impl std::fmt::Display for Watched {
     }
 }
 
+impl Watched {
+    /// Headings over the lines of alarms.
+    pub(crate) fn headings() -> String {
+        let [at, device, label, confidence] = ["ended at (UTC)", "device", "what", "p"];
+        format!("{at:<20}  {device:<15}  {label:<24}  {confidence:<5}  {:<20}  connection", "model")
+    }
+}
+
 /// Judges connections and counts.
 pub(crate) struct Watcher {
     detectors: Vec<(String, Box<dyn TrafficDetector>)>,
@@ -286,7 +294,7 @@ mod tests {
     fn watched(json: bool) -> (String, Result<(), CommandError>) {
         let mut watcher = Watcher::new(vec![("threshold".to_owned(), Box::new(Threshold))]);
         let mut out = Vec::new();
-        let mut console = Console { out: &mut out, json, progress: &Silent, closed: false };
+        let mut console = Console { out: &mut out, json, progress: &Silent, lines: 0, closed: false };
         for (device, bytes) in [("10.0.0.7", 5_000), ("10.0.0.8", 10), ("10.0.0.8", 666), ("10.0.0.9", 0)] {
             watcher.judge(
                 &connection(device, bytes),
@@ -328,7 +336,7 @@ mod tests {
     #[test]
     fn a_log_without_a_usable_line_is_an_error() {
         let mut out = Vec::new();
-        let mut console = Console { out: &mut out, json: false, progress: &Silent, closed: false };
+        let mut console = Console { out: &mut out, json: false, progress: &Silent, lines: 0, closed: false };
         let error = Watcher::new(Vec::new()).end(Path::new("conn.log"), &mut console).unwrap_err();
         assert_eq!(error.code(), "DETECTOR_NO_CONNECTIONS");
         let mut watcher = Watcher::new(Vec::new());
