@@ -120,7 +120,8 @@ impl Judged<'_> {
         Section::Table {
             heading: "After 48 hours".to_owned(),
             caption: format!(
-                "{} stays, {} deaths. min(Se, P+) is the best minimum of sensitivity and precision, the challenge's first score. 95 % intervals by {RESAMPLES} \
+                "{} stays, {} deaths. min(Se, P+), the challenge's first score, is here the best over all thresholds on these very stays, for the model and for NEWS2 alike; at the operating point \
+                 chosen in training it is in the table of figures. 95 % intervals by {RESAMPLES} \
                  resamples of patients.",
                 died.len(),
                 died.iter().filter(|died| **died).count(),
