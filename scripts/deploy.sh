@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Puts the three contracts on a contracts node with cargo-contract 5.0.3, writes down where they are, and admits the oracle.
+# Puts the three contracts on a contracts node with cargo-contract 5.0.3, writes down where they are, admits the oracle, and activates the detector models that come with the program.
 #
 # Usage: scripts/deploy.sh [--url URL] [--suri SURI] [--admin ADMIN] [--bundles DIR | --build] [--output FILE] [--config FILE]
 #
@@ -115,10 +115,12 @@ mv "$output.partial" "$output"
 say "written to $output"
 
 if [ -z "$config" ]; then
-  say "next: pulsegate oracle create --config FILE, pulsegate oracle admit --config FILE, pulsegate up --config FILE"
+  say "next: pulsegate oracle create --config FILE, pulsegate oracle admit --config FILE, pulsegate oracle model approve --activate --config FILE, pulsegate up --config FILE"
   exit 0
 fi
 pulsegate=$(pulsegate_binary)
 "$pulsegate" oracle create --config "$config"
 "$pulsegate" oracle admit --config "$config" --admin "$admin"
+# The detector models that come with the program; the chain names them active, so the oracle loads them.
+"$pulsegate" oracle model approve --activate --config "$config" --admin "$admin"
 say "next: pulsegate up --config $config"

@@ -190,6 +190,7 @@ impl Config {
     fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
         let mut paths = vec![&mut self.contracts.deployment, &mut self.service.data_dir];
         paths.extend(self.oracle.keystore.as_mut());
+        paths.extend(self.service.models_dir.as_mut());
         paths.extend(self.oracle.certificate_authority.as_mut());
         paths.extend(self.contracts.operator_keystore.as_mut());
         if let Some(tls) = &mut self.service.tls {

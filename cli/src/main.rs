@@ -32,6 +32,8 @@ const STACK_BYTES: usize = 16 * 1_024 * 1_024;
 
 fn main() -> ExitCode {
     let cli = commands::Cli::parse();
+    // Detectors of the oracle run inside this process; a panic of theirs is contained, any other ends it.
+    pulsegate_oracle::detectors::end_process_on_panic();
     let output = cli.globals.output();
     // Another part of the process may have installed a provider already; it is the same one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use pulsegate_oracle::http::DeviceHeadAnswer;
-use pulsegate_rules::DeviceId;
+use pulsegate_rules::registry::DetectorKind;
+use pulsegate_rules::{DeviceId, ModelId};
 use serde::Deserialize;
 
 use crate::failure::{Failure, Outcome};
@@ -31,6 +32,20 @@ pub(crate) fn is_loopback(url: &str) -> bool {
 pub(crate) struct OracleClient {
     http: reqwest::Client,
     url: String,
+}
+
+/// How an active model stands with the oracle.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct OracleModel {
+    /// What it judges.
+    pub(crate) detector: DetectorKind,
+    /// Its id.
+    pub(crate) model: ModelId,
+    /// `in-use` or `unavailable`.
+    pub(crate) state: String,
+    /// Why it cannot be used.
+    #[serde(default)]
+    pub(crate) code: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -72,6 +87,11 @@ impl OracleClient {
     /// Where a device stands.
     pub(crate) async fn device(&self, device: &DeviceId) -> Outcome<DeviceHeadAnswer> {
         self.json(self.http.get(format!("{}/v1/devices/{device}", self.url))).await
+    }
+
+    /// The detector models that the chain names active, and how each stands with the oracle.
+    pub(crate) async fn models(&self) -> Outcome<Vec<OracleModel>> {
+        self.json(self.http.get(format!("{}/v1/models", self.url))).await
     }
 
     /// Sends a signed release request; returns the answer's bytes.

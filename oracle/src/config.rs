@@ -37,6 +37,9 @@ pub struct OracleConfig {
     pub requests_in_flight_max: usize,
     /// Most release requests of one reader in one minute.
     pub releases_per_minute_max: u32,
+    /// Folder with the files of detector models (`*.safetensors`); without it, those that are committed with the program. Of either, only
+    /// files whose SHA-256 the registry names active are loaded.
+    pub models_dir: Option<PathBuf>,
     /// Base URLs of the oracles that are asked to sign with us when the threshold is above one.
     pub cosigners: Vec<String>,
 }
@@ -64,6 +67,7 @@ impl Default for OracleConfig {
             patient_backlog_max: 20_000,
             requests_in_flight_max: 256,
             releases_per_minute_max: 120,
+            models_dir: None,
             cosigners: Vec::new(),
         }
     }

@@ -12,7 +12,9 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::chain::DeviceCache;
 use crate::config::OracleConfig;
+use crate::detectors::Watch;
 use crate::directories::Directories;
+use crate::exchanges::Exchanges;
 use crate::health::HealthBoard;
 use crate::keys::OracleKeys;
 use crate::log::{AppendQueue, DurableLog};
@@ -36,6 +38,10 @@ pub(crate) struct Context {
     pub(crate) health: HealthBoard,
     pub(crate) devices: DeviceCache,
     pub(crate) directories: Directories,
+    /// The active models.
+    pub(crate) models: Watch,
+    /// What the listener measures.
+    pub(crate) exchanges: Arc<Exchanges>,
     pub(crate) backlog: Arc<Backlog>,
     /// When the service started, Unix milliseconds of the injected clock.
     pub(crate) started_at_ms: u64,

@@ -29,6 +29,8 @@ pub enum Part {
     AnchorReceipts,
     /// Anchoring of critical verdicts.
     AnchorCritical,
+    /// The detector models that the chain names active.
+    Models,
 }
 
 /// The state of one part.

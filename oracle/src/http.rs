@@ -4,19 +4,22 @@
 //! slow senders keep nobody out; at most `requests_in_flight_max` requests are worked on, others get 503 with Retry-After;
 //! a request that takes longer than [`REQUEST_MS_MAX`] ends with 503; every refusal is `{"code","message","next"}`.
 //! `/healthz` and `/metrics` are outside the limit, so that a busy service can still be looked at.
+//! Every exchange's meter learns when the answer is made up, and whose fresh readings it brought.
 //! Must not: decide anything about readings or releases; the stages do.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Extension, Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use futures::StreamExt;
+use pulsegate_detector::traffic::Flow;
 use pulsegate_rules::ids::EPOCH_SECONDS;
 use pulsegate_rules::{DeviceId, OracleKey, Principal};
 use serde::{Deserialize, Serialize};
@@ -24,6 +27,8 @@ use std::sync::atomic::Ordering;
 
 use crate::context::Context;
 use crate::cosign;
+use crate::detectors::ModelInUse;
+use crate::exchanges::Meter;
 use crate::health::{Health, Part};
 use crate::problem::Problem;
 use crate::release::protocol::REQUEST_BYTES_MAX;
@@ -113,10 +118,32 @@ pub(crate) fn router(context: Arc<Context>, extra: Option<Router>) -> Router {
         .route("/v1/release", with_body(post(release), REQUEST_BYTES_MAX))
         .route("/v1/cosign", with_body(post(cosign_header), cosign::COSIGN_BYTES_MAX))
         .route("/v1/oracle", limited(get(oracle)))
+        .route("/v1/models", limited(get(models)))
         .route("/v1/devices/{id}", limited(get(device)));
     let open = Router::new().route("/healthz", get(health)).route("/metrics", get(metrics));
-    let all = limited.merge(open).with_state(app);
-    extra.map_or_else(|| all.clone(), |extra| all.clone().merge(extra)).fallback(not_found)
+    let all = limited.merge(open).with_state(app.clone());
+    let all = extra.map_or_else(|| all.clone(), |extra| all.clone().merge(extra)).fallback(not_found);
+    all.layer(middleware::from_fn_with_state(app, measure))
+}
+
+/// The meter of the connection that a request came by; absent when there is none, as for a router without its listener.
+#[derive(Clone)]
+struct Metered(Option<Arc<Meter>>);
+
+/// Hands the connection's meter to the handlers, and tells it when the answer is made up.
+async fn measure(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
+    let meter = peer.and_then(|peer| app.context.exchanges.meter(&peer));
+    request.extensions_mut().insert(Metered(meter.clone()));
+    let response = next.run(request).await;
+    if let Some(meter) = meter {
+        // What asks to wait is no fault of the sender.
+        if response.status().is_client_error() && response.status() != StatusCode::TOO_MANY_REQUESTS {
+            meter.refused();
+        }
+        meter.answering();
+    }
+    response
 }
 
 /// Lets a bounded number of requests in, for a bounded time, and counts what is refused.
@@ -163,19 +190,24 @@ async fn body(sent: Body, bytes_max: usize) -> Result<Vec<u8>, Problem> {
 }
 
 /// Verifies readings and makes them durable; the answers are in the order of the input.
-async fn accept(context: &Arc<Context>, bodies: Vec<Vec<u8>>) -> Vec<Result<(u64, bool), Problem>> {
+async fn accept(context: &Arc<Context>, metered: &Metered, bodies: Vec<Vec<u8>>) -> Vec<Result<(u64, bool), Problem>> {
     let waiting = context.log.waiting();
     let entries = waiting.entries.load(Ordering::SeqCst);
     if entries.saturating_add(bodies.len() as u64) > context.config.log_entries_max {
         let problem = Problem::unavailable("LOG_FULL", "Accepted readings wait to be sealed and fill the log.", 10);
         return bodies.iter().map(|_| Err(problem.clone())).collect();
     }
+    let (began, count) = (Instant::now(), bodies.len());
     let verified = verify::verify(context, bodies).await;
+    context.metrics.stage("verify", began.elapsed(), count);
     let mut answers: Vec<Result<(u64, bool), Problem>> = Vec::with_capacity(verified.len());
-    let (mut entries, mut places) = (Vec::new(), Vec::new());
+    let (mut entries, mut places, mut flows) = (Vec::new(), Vec::new(), Vec::new());
     for (index, outcome) in verified.into_iter().enumerate() {
         match outcome {
-            Ok(entry) => {
+            Ok(mut entry) => {
+                // A late reading is not judged live, so it carries no flow.
+                entry.flow = if entry.late { None } else { context.exchanges.take(&entry.device) };
+                flows.push((entry.device, entry.flow));
                 entries.push(entry);
                 places.push(index);
                 // Replaced below by what the log says.
@@ -187,11 +219,14 @@ async fn accept(context: &Arc<Context>, bodies: Vec<Vec<u8>>) -> Vec<Result<(u64
     if entries.is_empty() {
         return answers;
     }
-    match context.queue.append(entries).await {
+    let began = Instant::now();
+    let appended = context.queue.append(entries).await;
+    context.metrics.stage("log", began.elapsed(), places.len());
+    match appended {
         Some(Ok(outcomes)) => {
             context.health.succeeded(Part::Log, context.now_ms());
-            for (index, outcome) in places.into_iter().zip(outcomes) {
-                answers[index] = verify::outcome(outcome);
+            for (index, outcome) in places.iter().zip(outcomes) {
+                answers[*index] = verify::outcome(outcome);
             }
         }
         Some(Err(error)) => {
@@ -199,12 +234,36 @@ async fn accept(context: &Arc<Context>, bodies: Vec<Vec<u8>>) -> Vec<Result<(u64
         }
         None => {
             let problem = Problem::unavailable("QUEUE_FULL", "Too many requests wait for the durable log.", 1);
-            for index in places {
-                answers[index] = Err(problem.clone());
+            for index in &places {
+                answers[*index] = Err(problem.clone());
             }
         }
     }
+    let carried = places.iter().zip(flows).map(|(index, (device, flow))| (&answers[*index], device, flow));
+    attribute(context, metered, carried);
     answers
+}
+
+/// Tells the meter whose readings the exchange brought: those that the log took as new. A resent or replayed one charges nobody, and a flow
+/// whose reading was not taken waits for the next one.
+fn attribute<'a>(
+    context: &Context,
+    metered: &Metered,
+    carried: impl Iterator<Item = (&'a Result<(u64, bool), Problem>, DeviceId, Option<Flow>)>,
+) {
+    let mut fresh = Vec::new();
+    for (answer, device, flow) in carried {
+        if matches!(answer, Ok((_, false))) {
+            fresh.push(device);
+        } else if let Some(flow) = flow {
+            context.exchanges.give_back(device, flow);
+        }
+    }
+    fresh.sort_unstable();
+    fresh.dedup();
+    if let Some(meter) = &metered.0 {
+        meter.brought(fresh);
+    }
 }
 
 fn count(context: &Context, answers: &[Result<(u64, bool), Problem>]) {
@@ -225,8 +284,12 @@ fn reading_answer(answer: Result<(u64, bool), Problem>) -> ReadingAnswer {
     }
 }
 
-async fn reading(State(App { context, .. }): State<App>, body: Bytes) -> Response {
-    let mut answers = accept(&context, vec![body.into()]).await;
+async fn reading(
+    State(App { context, .. }): State<App>,
+    Extension(metered): Extension<Metered>,
+    body: Bytes,
+) -> Response {
+    let mut answers = accept(&context, &metered, vec![body.into()]).await;
     count(&context, &answers);
     match answers.pop() {
         Some(Ok(place)) => (StatusCode::ACCEPTED, Json(reading_answer(Ok(place)))).into_response(),
@@ -235,13 +298,23 @@ async fn reading(State(App { context, .. }): State<App>, body: Bytes) -> Respons
     }
 }
 
-async fn batch(State(App { context, .. }): State<App>, body: Bytes) -> Response {
+async fn batch(
+    State(App { context, .. }): State<App>,
+    Extension(metered): Extension<Metered>,
+    body: Bytes,
+) -> Response {
     let bodies = match receive::batch(&body) {
         Ok(bodies) => bodies,
         Err(problem) => return refused(&context, problem),
     };
-    let answers = accept(&context, bodies).await;
+    let answers = accept(&context, &metered, bodies).await;
     count(&context, &answers);
+    // The answer as a whole is a success, so what is refused inside is counted here.
+    if let Some(meter) = &metered.0
+        && answers.iter().any(|answer| answer.as_ref().is_err_and(|problem| problem.retry_after_s.is_none()))
+    {
+        meter.refused();
+    }
     // When nothing was taken and waiting helps all of it, the sender must see Retry-After.
     if let Some(Err(problem)) = answers.first()
         && answers.iter().all(|answer| answer.as_ref().is_err_and(|other| other.retry_after_s.is_some()))
@@ -281,6 +354,10 @@ async fn oracle(State(App { context, .. }): State<App>) -> Json<OracleInfo> {
     })
 }
 
+async fn models(State(App { context, .. }): State<App>) -> Json<Vec<ModelInUse>> {
+    Json(context.models.active())
+}
+
 async fn device(State(App { context, .. }): State<App>, Path(id): Path<String>) -> Response {
     let Ok(id) = id.parse::<DeviceId>() else {
         let problem = Problem::bad("MALFORMED_DEVICE_ID", "A device id is 32 bytes in hex.", "Check the id.");
@@ -301,7 +378,7 @@ async fn health(State(App { context, .. }): State<App>) -> Json<Health> {
 }
 
 async fn metrics(State(App { context, .. }): State<App>) -> Response {
-    bytes_response("text/plain; version=0.0.4", context.metrics.render(&context.log).into_bytes())
+    bytes_response("text/plain; version=0.0.4", context.metrics.render(&context.log, &context.exchanges).into_bytes())
 }
 
 async fn not_found() -> Problem {

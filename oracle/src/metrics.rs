@@ -4,11 +4,13 @@
 //! installed. Labels are codes of this crate only: no identity and no value ever becomes a label.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use pulsegate_rules::records::BatchKind;
 
+use crate::exchanges::Exchanges;
 use crate::log::DurableLog;
 
 const METADATA: Metadata<'static> = Metadata::new("pulsegate_oracle", Level::INFO, None);
@@ -41,6 +43,13 @@ impl Metrics {
         describe("pulsegate_retries_total", "Failed attempts that are repeated, by stage and code.");
         describe("pulsegate_releases_total", "Release requests, by outcome.");
         describe("pulsegate_flagged_total", "Readings that a detector flagged, by detector.");
+        describe("pulsegate_detector_failures_total", "Readings that a detector failed on, by detector and code.");
+        describe(
+            "pulsegate_model_changes_total",
+            "Models that were taken into use or could not be, by detector and code.",
+        );
+        describe("pulsegate_stage_readings_total", "Readings that a stage worked on, by stage.");
+        describe("pulsegate_peer_failures_total", "Senders that failed without a fresh reading, by how.");
         let handle = recorder.handle();
         let recorder = Arc::new(recorder);
         Self {
@@ -83,13 +92,41 @@ impl Metrics {
         self.count("pulsegate_releases_total", vec![Label::new("outcome", outcome)], 1);
     }
 
+    /// A sender failed without bringing a fresh reading.
+    pub(crate) fn peer_failure(&self, failure: &'static str) {
+        self.count("pulsegate_peer_failures_total", vec![Label::new("failure", failure)], 1);
+    }
+
+    /// A detector failed on a reading.
+    pub(crate) fn detector_failed(&self, detector: &'static str, code: &'static str) {
+        let labels = vec![Label::new("detector", detector), Label::new("code", code)];
+        self.count("pulsegate_detector_failures_total", labels, 1);
+    }
+
+    /// A model was taken into use (`IN_USE`), taken out (`NONE_ACTIVE`), or could not be loaded.
+    pub(crate) fn model_changed(&self, detector: &'static str, code: &'static str) {
+        self.count(
+            "pulsegate_model_changes_total",
+            vec![Label::new("detector", detector), Label::new("code", code)],
+            1,
+        );
+    }
+
+    /// A stage worked on some readings.
+    pub(crate) fn stage(&self, stage: &'static str, took: Duration, readings: usize) {
+        let labels = || vec![Label::new("stage", stage)];
+        let seconds = Key::from_parts("pulsegate_stage_seconds", labels());
+        self.recorder.register_histogram(&seconds, &METADATA).record(took.as_secs_f64());
+        self.count("pulsegate_stage_readings_total", labels(), readings as u64);
+    }
+
     /// A detector flagged a reading.
     pub(crate) fn flagged(&self, detector: &'static str) {
         self.count("pulsegate_flagged_total", vec![Label::new("detector", detector)], 1);
     }
 
     /// The text that `GET /metrics` answers.
-    pub(crate) fn render(&self, log: &DurableLog) -> String {
+    pub(crate) fn render(&self, log: &DurableLog, exchanges: &Exchanges) -> String {
         use std::sync::atomic::Ordering::Relaxed;
         let waiting = log.waiting();
         for (name, value) in [
@@ -102,6 +139,9 @@ impl Metrics {
             #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
             self.recorder.register_gauge(&Key::from_name(name), &METADATA).set(value.load(Relaxed) as f64);
         }
+        #[expect(clippy::cast_precision_loss, reason = "a few thousand at most")]
+        let failing = exchanges.failing_peers() as f64;
+        self.recorder.register_gauge(&Key::from_name("pulsegate_failing_peers"), &METADATA).set(failing);
         self.handle.run_upkeep();
         self.handle.render()
     }

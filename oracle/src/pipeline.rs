@@ -4,8 +4,8 @@
 //! a failing block store or chain stops neither receiving nor sealing until the named limits are reached.
 //! Must not: swallow an error, or hold a plaintext across a pause.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use pulsegate_reading::SignedReading;
@@ -13,9 +13,10 @@ use pulsegate_rules::records::BatchKind;
 use tokio::sync::watch;
 
 use crate::context::Context;
+use crate::detectors::Panel;
 use crate::health::Part;
 use crate::log::OpenBatch;
-use crate::metrics::kind_name;
+use crate::metrics::{Metrics, kind_name};
 use crate::stages::anchor::Anchor;
 use crate::stages::assess::Assess;
 use crate::stages::screen::{Received, Screen};
@@ -30,9 +31,11 @@ const PARKED_CHECK_MS: u64 = 500;
 
 /// Judges and seals accepted readings until `stop` is set.
 pub(crate) async fn seal_loop(context: Arc<Context>, mut stop: watch::Receiver<bool>) {
+    let panel = Arc::new(Mutex::new(Panel::new(context.metrics.clone())));
     let mut line = Line {
-        screen: Screen::new(Arc::clone(&context)),
-        assess: Assess::new(Arc::clone(&context)),
+        screen: Screen::new(Arc::clone(&panel)),
+        assess: Assess::new(Arc::clone(&panel)),
+        panel,
         seal: Seal::new(Arc::clone(&context)),
         context: Arc::clone(&context),
         cursor: 0,
@@ -63,6 +66,8 @@ pub(crate) async fn seal_loop(context: Arc<Context>, mut stop: watch::Receiver<b
 /// The stages between the log's plaintext and its sealed records.
 struct Line {
     context: Arc<Context>,
+    /// The detectors of both stages.
+    panel: Arc<Mutex<Panel>>,
     screen: Screen,
     assess: Assess,
     seal: Seal,
@@ -88,16 +93,38 @@ impl Line {
         let mut received = Vec::with_capacity(entries.len());
         for entry in entries {
             let signed = SignedReading::decode(&entry.cose).map_err(|error| StageError { code: error.code() })?;
-            let value = Received { signed, received_at_ms: entry.received_at_ms, quarantined: entry.quarantined };
+            let value = Received {
+                signed,
+                received_at_ms: entry.received_at_ms,
+                quarantined: entry.quarantined,
+                flow: entry.flow,
+            };
             received.push(Item { position: entry.position, value });
         }
-        let screened = self.screen.run(received).await?;
-        let judged = self.assess.run(screened).await?;
+        // Between two groups, so that all of a group is judged by the same models.
+        self.panel.lock().unwrap_or_else(PoisonError::into_inner).change(self.context.models.changes());
+        let readings = received.len();
+        let metrics = &self.context.metrics;
+        let screened = timed(metrics, "screen", readings, self.screen.run(received)).await?;
+        let judged = timed(metrics, "assess", readings, self.assess.run(screened)).await?;
         // From here the group is sealed or parked, also when sealing fails, so the detectors see every reading once.
         self.cursor = last;
-        self.seal.run(judged).await?;
+        timed(metrics, "seal", readings, self.seal.run(judged)).await?;
         Ok(true)
     }
+}
+
+/// Runs a stage and measures how long it took.
+async fn timed<T>(
+    metrics: &Metrics,
+    stage: &'static str,
+    readings: usize,
+    run: impl Future<Output = Result<T, StageError>>,
+) -> Result<T, StageError> {
+    let began = Instant::now();
+    let outcome = run.await;
+    metrics.stage(stage, began.elapsed(), readings);
+    outcome
 }
 
 /// Composes, stores and anchors batches of one kind until `stop` is set.
@@ -171,25 +198,31 @@ impl Batcher {
                 return Ok(Some(pause));
             }
             let limit = self.leaves_max();
-            let leaves = self.context.log.run(move |log| log.leaves(kind, limit)).await?;
+            let mut leaves = self.context.log.run(move |log| log.leaves(kind, limit)).await?;
             // Leaves are counted a moment before they are committed; their commit notifies this loop again.
             if leaves.is_empty() {
                 return Ok(Some(IDLE));
             }
-            if leaves.len() < limit
+            // A header names one set of models, so a batch ends where another set began to judge.
+            let same = leaves.iter().take_while(|(_, leaf)| leaf.model == leaves[0].1.model).count();
+            let is_cut = same < leaves.len();
+            leaves.truncate(same);
+            if !is_cut
+                && leaves.len() < limit
                 && let Some(pause) = self.until_old()
             {
                 return Ok(Some(pause));
             }
-            // Leaves that come from now on are younger than this.
+            // Leaves that come from now on are younger than this; those that were cut off are due at once or soon.
             self.oldest = Some(Instant::now());
             self.open = Some(self.anchor.compose(kind, leaves).await?);
         }
         let Some(batch) = self.open.clone() else { return Ok(Some(IDLE)) };
-        let stored = self.store.run(batch).await?;
+        let (metrics, leaves) = (&self.context.metrics, batch.positions.len());
+        let stored = timed(metrics, "store", leaves, self.store.run(batch)).await?;
         self.context.health.succeeded(Part::Blocks, self.context.now_ms());
         self.open = Some(stored.clone());
-        self.anchor.run(stored).await?;
+        timed(metrics, "anchor", leaves, self.anchor.run(stored)).await?;
         self.open = None;
         Ok(None)
     }

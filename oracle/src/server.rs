@@ -1,7 +1,7 @@
 //! The listener: TLS by rustls when a certificate is configured, plain HTTP on loopback otherwise, and nothing else.
 //!
 //! Guarantees: at most [`CONNECTIONS_MAX`] connections are open, further ones are closed at once; a slow sender of headers is cut off
-//! after [`HEADER_MS_MAX`]; shutting down lets running requests end within [`DRAIN_MS_MAX`].
+//! after [`HEADER_MS_MAX`]; shutting down lets running requests end within [`DRAIN_MS_MAX`]; every byte that passes is measured.
 //! Must not: bind anything but loopback without TLS (the configuration is checked before this is called, and here once more).
 
 use std::future::{Ready, ready};
@@ -24,6 +24,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::{ConfigError, TlsFiles};
+use crate::exchanges::{Exchanges, Measured, PeerFailure};
 use crate::service::StartError;
 
 /// Longest time to send a request's headers, milliseconds.
@@ -44,8 +45,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Binds and serves.
-    pub(crate) fn start(listen: SocketAddr, tls: Option<&TlsFiles>, router: Router) -> Result<Self, StartError> {
+    /// Binds and serves; what passes is measured in `exchanges`.
+    pub(crate) fn start(
+        listen: SocketAddr,
+        tls: Option<&TlsFiles>,
+        router: Router,
+        exchanges: Arc<Exchanges>,
+    ) -> Result<Self, StartError> {
         if tls.is_none() && !listen.ip().is_loopback() {
             return Err(ConfigError::TlsRequired { listen }.into());
         }
@@ -55,7 +61,7 @@ impl Server {
         listener.set_nonblocking(true).map_err(unbound)?;
         let local_addr = listener.local_addr().map_err(unbound)?;
         let handle = Handle::new();
-        let service = router.into_make_service();
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let mut plain = axum_server::from_tcp(listener).map_err(unbound)?.handle(handle.clone()).http1_only();
         plain
             .http_builder()
@@ -63,7 +69,7 @@ impl Server {
             .timer(TokioTimer::new())
             .header_read_timeout(Duration::from_millis(HEADER_MS_MAX))
             .max_buf_size(HEADER_BYTES_MAX);
-        let bounded = Bounded { free: Arc::new(Semaphore::new(CONNECTIONS_MAX)) };
+        let bounded = Bounded { free: Arc::new(Semaphore::new(CONNECTIONS_MAX)), exchanges };
         let task = match tls {
             None => tokio::spawn(plain.acceptor(bounded).serve(service)),
             Some(tls) => {
@@ -89,6 +95,7 @@ impl Server {
 #[derive(Clone)]
 struct Bounded {
     free: Arc<Semaphore>,
+    exchanges: Arc<Exchanges>,
 }
 
 impl<S> Accept<TcpStream, S> for Bounded {
@@ -98,28 +105,45 @@ impl<S> Accept<TcpStream, S> for Bounded {
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let permit = Arc::clone(&self.free).try_acquire_owned();
-        ready(match permit {
-            Ok(permit) => Ok((Connection { stream, _permit: permit }, service)),
-            Err(_) => Err(io::ErrorKind::ConnectionRefused.into()),
-        })
+        ready(stream.peer_addr().and_then(|peer| match permit {
+            Ok(permit) => Ok((Connection { stream, measured: self.exchanges.open(peer), _permit: permit }, service)),
+            Err(_) => {
+                self.exchanges.failed(peer.ip(), PeerFailure::NoRoom);
+                Err(io::ErrorKind::ConnectionRefused.into())
+            }
+        }))
     }
 }
 
-/// A connection and its place among the open ones.
+/// A connection, measured, and its place among the open ones.
 struct Connection {
     stream: TcpStream,
+    measured: Measured,
     _permit: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    fn sent(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = polled {
+            self.measured.sent(bytes);
+        }
+        polled
+    }
 }
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.measured.received(buf.filled().len() - before);
+        polled
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.sent(polled)
     }
 
     fn poll_write_vectored(
@@ -127,7 +151,8 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.sent(polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -166,12 +191,14 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::Semaphore;
 
-    use super::Bounded;
+    use super::{Bounded, Exchanges};
+    use crate::metrics::Metrics;
 
     #[tokio::test]
     async fn a_connection_above_the_limit_is_refused_until_another_ends() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let bounded = Bounded { free: Arc::new(Semaphore::new(1)) };
+        let exchanges = Exchanges::new(Arc::new(|| 0), Metrics::new(), false);
+        let bounded = Bounded { free: Arc::new(Semaphore::new(1)), exchanges };
         let connect = async || TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let first = bounded.accept(connect().await, ()).await.unwrap();
         assert!(bounded.accept(connect().await, ()).await.is_err());

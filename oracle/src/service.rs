@@ -22,7 +22,9 @@ use tokio::task::JoinHandle;
 use crate::chain::DeviceCache;
 use crate::config::{ConfigError, OracleConfig};
 use crate::context::{Backlog, Context, Progress};
+use crate::detectors::{self, ModelInUse, ModelLoader, Models, START_MS_MAX, Watch, watch_loop};
 use crate::directories::Directories;
+use crate::exchanges::Exchanges;
 use crate::health::{Health, HealthBoard, Part};
 use crate::keys::OracleKeys;
 use crate::log::{AppendQueue, DurableLog, LogError};
@@ -117,6 +119,20 @@ impl OracleService {
         keys: OracleKeys,
         extra_routes: Option<Router>,
     ) -> Result<Running, StartError> {
+        Self::start_with(config, ports, keys, extra_routes, detectors::served()).await
+    }
+
+    /// As [`OracleService::start`], with detectors that `loader` makes of the files which the chain names active.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then.
+    pub async fn start_with(
+        config: OracleConfig,
+        ports: Ports,
+        keys: OracleKeys,
+        extra_routes: Option<Router>,
+        loader: ModelLoader,
+    ) -> Result<Running, StartError> {
         config.validate()?;
         let identity = ports.ledger.identity().await?;
         let records = ports.contracts.records.account();
@@ -125,6 +141,7 @@ impl OracleService {
         let backlog = Arc::new(Backlog::default());
         recover_backlog(&log, &backlog)?;
         let metrics = Metrics::new();
+        let exchanges = Exchanges::new(Arc::clone(&ports.clock), metrics.clone(), config.tls.is_some());
         let entries_changed = Arc::new(Notify::new());
         let (queue, writer) = start_queue(&log, &backlog, &metrics, &entries_changed);
         let directories = {
@@ -133,6 +150,7 @@ impl OracleService {
             let (contracts, blocks) = (ports.contracts.clone(), Arc::clone(&ports.blocks));
             Directories::new(contracts, blocks, Arc::clone(&entries_changed), failed)
         };
+        let models = Watch::new(Models::new(config.models_dir.clone(), loader));
         let context = Arc::new(Context {
             audience,
             chain_id: identity.chain_id(),
@@ -151,6 +169,8 @@ impl OracleService {
             health: HealthBoard::default(),
             devices: DeviceCache::default(),
             directories,
+            models,
+            exchanges: Arc::clone(&exchanges),
             backlog,
             entries_changed,
             leaves_changed: [(); 3].map(|()| Arc::new(Notify::new())),
@@ -158,13 +178,19 @@ impl OracleService {
             parked: AtomicU64::new(0),
             finalised_block: AtomicU64::new(0),
         });
+        // Before the first reading is judged; what cannot be had now is tried again by the loop below.
+        let models = context.models.refresh(&context);
+        if tokio::time::timeout(Duration::from_millis(START_MS_MAX), models).await.is_err() {
+            context.health.failed(Part::Models, "MODELS_NOT_KNOWN_YET", context.now_ms());
+        }
         let router = http::router(Arc::clone(&context), extra_routes);
-        let server = Server::start(context.config.listen, context.config.tls.as_ref(), router)?;
+        let server = Server::start(context.config.listen, context.config.tls.as_ref(), router, exchanges)?;
         let (stop, stopped) = watch::channel(false);
         let mut tasks = vec![tokio::spawn(pipeline::seal_loop(Arc::clone(&context), stopped.clone()))];
         for kind in [BatchKind::Records, BatchKind::Receipts, BatchKind::Critical] {
             tasks.push(tokio::spawn(pipeline::batch_loop(Arc::clone(&context), kind, stopped.clone())));
         }
+        tasks.push(tokio::spawn(watch_loop(Arc::clone(&context), stopped.clone())));
         tasks.push(tokio::spawn(pulse(Arc::clone(&context), stopped)));
         tracing::info!(address = %server.local_addr, tls = context.config.tls.is_some(), "the oracle listens");
         Ok(Running { context, server, tasks, writer, stop })
@@ -262,6 +288,12 @@ impl Running {
     /// [`LogError`] when the log cannot be read.
     pub fn progress(&self) -> Result<Progress, LogError> {
         self.context.progress()
+    }
+
+    /// The detector models that the chain names active, and how they stand with this oracle.
+    #[must_use]
+    pub fn models(&self) -> Vec<ModelInUse> {
+        self.context.models.active()
     }
 
     /// What `GET /healthz` says.

@@ -17,7 +17,6 @@ use pulsegate_ledger::Ledger;
 use pulsegate_oracle::chain::DEVICE_STALENESS_MS_MAX;
 use pulsegate_oracle::directories::DIRECTORY_STALENESS_MS_MAX;
 use pulsegate_oracle::payload::Payload;
-use pulsegate_oracle::release::protocol::ReleaseRequest;
 use pulsegate_reading::{LoincCode, SignedReading, Unit};
 use pulsegate_rules::consent::Effect;
 use pulsegate_rules::records::BatchKind;
@@ -240,22 +239,6 @@ async fn a_halted_chain_delays_and_a_changed_oracle_set_is_signed_for_anew() {
     world.stop().await;
 }
 
-/// Opens every anchored record of this hour as the patient, who has the whole tree and needs no grant.
-async fn payloads_of_patient(world: &mut World, epoch: Epoch) -> Vec<Payload> {
-    let request = world.request(&[epoch]);
-    let request = ReleaseRequest { reader: world.patient.principal(), ..request };
-    let body = request.sign(&world.patient.signing()).unwrap();
-    let answer = world.post_release(&body).await.unwrap();
-    let (_, share) = answer.open_shares(&world.patient.decryption, &body).unwrap().remove(0);
-    let seed = world.secret.stream_root(Category::VitalSigns).leaf(epoch).unwrap();
-    let mut payloads = Vec::new();
-    for leaf in world.leaves(BatchKind::Records).await {
-        let block = world.parts.blocks.get(leaf.cid()).await.unwrap();
-        payloads.push(Payload::decode(&record::open(&block, &seed, &share).unwrap().1).unwrap());
-    }
-    payloads
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quarantined_device_is_stored_and_marked_and_a_revoked_one_refused() {
     let mut world = World::new().await;
@@ -265,7 +248,7 @@ async fn a_quarantined_device_is_stored_and_marked_and_a_revoked_one_refused() {
     let marked = async |world: &mut World| {
         world.heart_rate(62.0).await;
         world.settle().await;
-        payloads_of_patient(world, epoch_at(START_MS)).await.last().is_some_and(|payload| payload.quarantined)
+        world.payloads(epoch_at(START_MS)).await.last().is_some_and(|payload| payload.quarantined)
     };
     let since = Instant::now();
     while !marked(&mut world).await {

@@ -2,6 +2,7 @@
 //!
 //! Readings per second from the HTTP body to the anchored batch (verify, durable log, screen, assess, seal, store, anchor), as a ratio
 //! to bare Ed25519 verification of the same messages on one thread in the same run: a ratio travels between machines, a number does not.
+//! What each stage takes for one reading comes from the service's metrics, with every committed detector model at work.
 //! Chain weight is what the real contract costs on the real pallet's weights, per anchored batch, divided by its readings.
 //! `cargo bench -p pulsegate-tests --bench pipeline` measures; any other run (`cargo test --benches`) only shows that it works.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
@@ -14,6 +15,8 @@ use anyhow::{Context as _, Result, ensure};
 use ciborium::Value as Cbor;
 use ed25519_dalek::{Signer as _, SigningKey as DeviceVerify, Verifier as _};
 use k256::ecdsa::SigningKey as OracleSigning;
+use pulsegate_detector::model_file::ModelFile;
+use pulsegate_detector::runtime;
 use pulsegate_ipfs::block::{Block, cid_bytes};
 use pulsegate_ipfs::directory::EpochKeyDirectory;
 use pulsegate_ipfs::key_tree::GenerationSecret;
@@ -39,6 +42,8 @@ const TRIAL_READINGS_PER_DEVICE: usize = 8;
 const REQUEST_READINGS: usize = 256;
 /// Records of one batch.
 const BATCH_COUNT_MAX: u32 = 1_024;
+/// Records of one batch when the stages are compared.
+const STAGES_BATCH_COUNT: u32 = 64;
 /// Batch sizes whose chain weight is shown.
 const BATCH_SIZES: [u32; 3] = [1, 64, 1_024];
 /// Longest wait for the last batch.
@@ -57,7 +62,8 @@ struct World {
 }
 
 impl World {
-    async fn start() -> Result<Self> {
+    /// With the detector models that come with the program active, and batches of this many records.
+    async fn start(batch_count_max: u32) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let clock: Clock = Arc::new(now_ms);
         let ledger: Arc<dyn Ledger> = Arc::new(EmbeddedLedger::open(&folder.path().join("chain"), Arc::clone(&clock))?);
@@ -68,11 +74,17 @@ impl World {
         let contracts = Contracts::open(Arc::clone(&ledger), deployment).await?;
         let keys = OracleKeys::from_seed(&[2; 32]);
         contracts.registry.set_oracles(&admin, 1, &[keys.oracle_key()]).await?;
+        for (name, bytes) in runtime::committed() {
+            let model = ModelFile::read(bytes).with_context(|| format!("the committed model {name}"))?;
+            let (id, kind) = (model.id(), model.metadata.kind);
+            contracts.registry.approve_model(&admin, id, kind, &model.data_hash(), &id.0).await?;
+            contracts.registry.activate_model(&admin, id).await?;
+        }
         let (patient, devices) = enrol(&contracts, blocks.as_ref()).await?;
         let config = OracleConfig {
             data_dir: folder.path().join("oracle"),
             listen: "127.0.0.1:0".parse()?,
-            batch_count_max: BATCH_COUNT_MAX,
+            batch_count_max,
             ..OracleConfig::default()
         };
         let ports = Ports { ledger, contracts: contracts.clone(), blocks, clock };
@@ -214,6 +226,40 @@ async fn anchor_weights(world: &World) -> Result<Vec<(u32, Weight)>> {
     Ok(weights.split_off(1))
 }
 
+/// How long each stage took for one reading, by the service's own metrics: stage and microseconds.
+async fn stages(world: &World) -> Result<Vec<(&'static str, f64)>> {
+    let url = format!("http://{}/metrics", world.running.local_addr());
+    let text = http().get(url).send().await?.text().await?;
+    let number = |name: &str, stage: &str| {
+        let line = format!("{name}{{stage=\"{stage}\"}} ");
+        let found = text.lines().find_map(|text| text.strip_prefix(&line)?.parse::<f64>().ok());
+        found.with_context(|| format!("the metrics have no {line}"))
+    };
+    ["verify", "log", "screen", "assess", "seal", "store", "anchor"]
+        .into_iter()
+        .map(|stage| {
+            let seconds = number("pulsegate_stage_seconds_sum", stage)?;
+            Ok((stage, seconds / number("pulsegate_stage_readings_total", stage)? * 1e6))
+        })
+        .collect()
+}
+
+/// Shows what each stage takes with batches of [`STAGES_BATCH_COUNT`] records and all committed detectors at work.
+async fn compare_stages(per_device: usize) -> Result<()> {
+    let world = World::start(STAGES_BATCH_COUNT).await?;
+    let requests = world.requests(per_device)?;
+    let through = pipeline(&world, &requests).await?;
+    println!(
+        "\nstages, batches of {STAGES_BATCH_COUNT}, {} learned detectors, {through:.0} readings per second",
+        world.running.models().len()
+    );
+    for (stage, microseconds) in stages(&world).await? {
+        println!("  {stage:<8} {microseconds:>10.1} µs a reading");
+    }
+    world.running.shutdown().await;
+    Ok(())
+}
+
 fn folder_of(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
@@ -222,7 +268,7 @@ fn folder_of(path: &Path) -> String {
 async fn main() -> Result<()> {
     let measuring = std::env::args().any(|argument| argument == "--bench");
     let per_device = if measuring { READINGS_PER_DEVICE } else { TRIAL_READINGS_PER_DEVICE };
-    let world = World::start().await?;
+    let world = World::start(BATCH_COUNT_MAX).await?;
     let requests = world.requests(per_device)?;
     let bare = bare_verification(&requests)?;
     let through = pipeline(&world, &requests).await?;
@@ -246,5 +292,5 @@ async fn main() -> Result<()> {
         println!("  {count:>10}  {:>16.0}  {proof_bytes:>14.0}  {:>22.0}", ref_time_ps / 1e3, PS_PER_S / ref_time_ps);
     }
     world.running.shutdown().await;
-    Ok(())
+    compare_stages(per_device).await
 }

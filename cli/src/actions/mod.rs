@@ -8,6 +8,7 @@ pub(crate) mod devices;
 pub(crate) mod enrolment;
 pub(crate) mod explanation;
 pub(crate) mod granting;
+pub(crate) mod models;
 pub(crate) mod opening;
 pub(crate) mod receipts;
 pub(crate) mod rotation;

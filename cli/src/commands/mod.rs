@@ -6,6 +6,7 @@ mod enrol;
 mod explain;
 mod grant;
 mod grants;
+mod model;
 mod open;
 mod oracle;
 mod publish;
@@ -91,7 +92,7 @@ enum Command {
     /// Link an Ethereum wallet that may grant and revoke for you
     #[command(subcommand)]
     Wallet(wallet::Command),
-    /// Operator: make an oracle's keys and admit it to the contracts
+    /// Operator: make an oracle's keys, admit it to the contracts, choose its detector models
     #[command(subcommand)]
     Oracle(oracle::Command),
 }

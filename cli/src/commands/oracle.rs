@@ -1,4 +1,4 @@
-//! `pulsegate oracle`: an operator makes an oracle's keys and has the contracts accept its signatures.
+//! `pulsegate oracle`: an operator makes an oracle's keys, has the contracts accept its signatures, and chooses its detector models.
 
 use pulsegate_oracle::OracleKeys;
 use pulsegate_rules::OracleKey;
@@ -6,6 +6,7 @@ use pulsegate_rules::registry::OracleSet;
 use serde_json::json;
 
 use super::enrol::open_sponsor;
+use super::model;
 use crate::actions::{TransactionLine, enrolment};
 use crate::args::Globals;
 use crate::config::Config;
@@ -35,6 +36,9 @@ pub(super) enum Command {
     Admit(AdmitArgs),
     /// Print the oracles that the registry accepts
     Show,
+    /// Approve, activate and roll back detector models
+    #[command(subcommand)]
+    Model(model::Command),
 }
 
 /// Arguments of `oracle admit`.
@@ -56,6 +60,7 @@ pub(super) async fn run(globals: &Globals, command: Command) -> Outcome<()> {
         Command::Create => create(globals),
         Command::Admit(args) => admit(globals, args).await,
         Command::Show => show(globals).await,
+        Command::Model(command) => model::run(globals, command).await,
     }
 }
 

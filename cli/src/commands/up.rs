@@ -4,8 +4,10 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
 
+use pulsegate_detector::runtime::kind_name;
 use pulsegate_ledger::{Bundles, Contracts, Deployment, Ledger};
 use pulsegate_oracle::OracleKeys;
+use pulsegate_oracle::detectors::ModelState;
 use pulsegate_oracle::{OracleService, Ports};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -14,6 +16,7 @@ use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::actions::models::{self, Candidate};
 use crate::adapters::{self, Parts};
 use crate::args::Globals;
 use crate::config::Config;
@@ -65,11 +68,18 @@ pub(super) async fn run(globals: &Globals, args: Args) -> Outcome<()> {
     output.say(format_args!("  health     GET  {address}/healthz"));
     output.say(format_args!("  metrics    GET  {address}/metrics"));
     output.say(format_args!("  account    {oracle}"));
+    for model in running.models() {
+        let state = match model.state {
+            ModelState::InUse => "in use",
+            ModelState::Unavailable { code } => code,
+        };
+        output.say(format_args!("  detector   {}: {} {state}", kind_name(model.detector), model.model));
+    }
     output.say(format_args!(
         "  contracts  registry {}, consent {}, records {}",
         deployment.registry, deployment.consent, deployment.records
     ));
-    output.result(&json!({ "address": address, "oracle": oracle, "oracle_key": oracle_key, "deployment": deployment }));
+    output.result(&json!({ "address": address, "oracle": oracle, "oracle_key": oracle_key, "deployment": deployment, "models": running.models() }));
     signals.ended().await;
     output.say("ending: no new requests; what was acknowledged is on disk");
     running.shutdown().await;
@@ -91,7 +101,7 @@ async fn deployment(config: &Config, parts: &Parts, keys: &OracleKeys, passphras
     install(&parts.ledger, &operator, keys, path).await
 }
 
-/// Installs the contracts, admits the oracle, and writes the deployment file last, so that a crash before it starts over.
+/// Installs the contracts, admits the oracle, approves and activates the models that come with this program, and writes the deployment file last, so that a crash before it starts over.
 pub(super) async fn install(
     ledger: &Arc<dyn Ledger>,
     operator: &pulsegate_ledger::Signer,
@@ -101,8 +111,18 @@ pub(super) async fn install(
     let deployment = Deployment::install(ledger.as_ref(), operator, &Bundles::embedded()?).await?;
     let contracts = Contracts::open(Arc::clone(ledger), deployment.clone()).await?;
     contracts.registry.set_oracles(operator, 1, &[keys.oracle_key()]).await?;
+    activate_committed(&contracts, operator).await?;
     deployment.save(path)?;
     Ok(deployment)
+}
+
+/// Approves and activates the models that come with this program, where they are not active already.
+pub(super) async fn activate_committed(contracts: &Contracts, operator: &pulsegate_ledger::Signer) -> Outcome<()> {
+    for candidate in Candidate::committed()? {
+        let metrics_hash = candidate.metrics_hash.unwrap_or(candidate.id.0);
+        models::approve(contracts, operator, &candidate, &metrics_hash, true).await?;
+    }
+    Ok(())
 }
 
 async fn check_admitted(contracts: &Contracts, keys: &OracleKeys) -> Outcome<()> {

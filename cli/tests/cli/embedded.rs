@@ -16,7 +16,7 @@ const LATE: u64 = 5;
 const MINUTE_MS: u64 = 60_000;
 const DAY_MS: u64 = 86_400_000;
 
-fn up(folder: &Path) -> (Running, Value) {
+pub(crate) fn up(folder: &Path) -> (Running, Value) {
     up_logging(folder, "warn")
 }
 

@@ -4,6 +4,7 @@
 mod demo;
 #[cfg(test)]
 mod embedded;
+mod models;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub mod nn;
 pub mod progress;
 pub mod report;
 mod request_rate;
+pub mod runtime;
 mod seam;
 pub mod timing;
 pub mod traffic;

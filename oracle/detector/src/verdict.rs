@@ -8,10 +8,13 @@
 //! Must not: be written anywhere unsealed, it tells of a patient's health.
 
 use std::borrow::Cow;
+use std::marker::PhantomData;
 
 use pulsegate_rules::ModelId;
 use pulsegate_rules::registry::DetectorKind;
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::news2::{News2, News2Score};
@@ -266,37 +269,40 @@ fn any<T>(judged: &[Judged<T>], is: impl Fn(&T) -> bool) -> Option<bool> {
     judged.iter().filter_map(|judged| judged.assessment.finding()).map(is).reduce(|one, other| one || other)
 }
 
-/// A side of a verdict as any version wrote it: the first version knew one detector a side, and no list.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Side<T> {
-    Several(Vec<Judged<T>>),
-    One(Assessment<T>),
-}
-
-fn side<'de, D, T>(
-    deserializer: D,
+/// Reads a side of a verdict as any version wrote it: the first version knew one detector a side, and no list.
+struct Side<T> {
     detector: DetectorKind,
-    model: impl Fn() -> ModelId,
-) -> Result<Vec<Judged<T>>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    Ok(match Side::<T>::deserialize(deserializer)? {
-        Side::Several(judged) => judged,
-        Side::One(assessment) => vec![Judged { detector, model: model(), assessment }],
-    })
+    model: ModelId,
+    of: PhantomData<T>,
 }
 
-fn traffic_of_any_version<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Vec<Judged<TrafficFinding>>, D::Error> {
-    side(deserializer, DetectorKind::RequestRate, || RequestRate::new(1).model())
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Side<T> {
+    type Value = Vec<Judged<T>>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a list of judgements, or one assessment")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut judged = Vec::new();
+        while let Some(next) = list.next_element()? {
+            judged.push(next);
+        }
+        Ok(judged)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        let assessment = Assessment::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(vec![Judged { detector: self.detector, model: self.model, assessment }])
+    }
 }
 
-fn physiology_of_any_version<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Vec<Judged<PhysiologyFinding>>, D::Error> {
-    side(deserializer, DetectorKind::VitalSigns, || News2::default().model())
+fn traffic_of_any_version<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Judged<TrafficFinding>>, D::Error> {
+    let (detector, model) = (DetectorKind::RequestRate, RequestRate::new(1).model());
+    from.deserialize_any(Side { detector, model, of: PhantomData })
+}
+
+fn physiology_of_any_version<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Judged<PhysiologyFinding>>, D::Error> {
+    let (detector, model) = (DetectorKind::VitalSigns, News2::default().model());
+    from.deserialize_any(Side { detector, model, of: PhantomData })
 }

@@ -110,12 +110,25 @@ fn a_verdict_of_the_first_version_is_still_readable() {
             "inputs": InputsDigest([4; 32]), "missing": ["pulse"], "news2": null,
         } },
     });
-    let bytes = serde_ipld_dagcbor::to_vec(&old).unwrap();
-    for verdict in [serde_json::from_value::<Verdict>(old).unwrap(), serde_ipld_dagcbor::from_slice(&bytes).unwrap()] {
-        assert_eq!(verdict.traffic[0].detector, DetectorKind::RequestRate);
-        assert_eq!(verdict.traffic[0].assessment, Assessment::NotAssessed(NotAssessed::Learning));
-        assert_eq!(verdict.physiology[0].assessment.finding().unwrap().missing, ["pulse"]);
+    let verdict = serde_json::from_value::<Verdict>(old).unwrap();
+    assert_eq!(verdict.traffic[0].detector, DetectorKind::RequestRate);
+    assert_eq!(verdict.traffic[0].assessment, Assessment::NotAssessed(NotAssessed::Learning));
+    assert_eq!(verdict.physiology[0].assessment.finding().unwrap().missing, ["pulse"]);
+
+    #[derive(serde::Serialize)]
+    struct First {
+        class: VerdictClass,
+        late: bool,
+        traffic: Assessment<TrafficFinding>,
+        physiology: Assessment<PhysiologyFinding>,
     }
+    let (class, traffic) = (VerdictClass::Both, traffic(TrafficClass::Compromised));
+    let physiology = physiology(PhysiologyClass::Unwell, 140.0);
+    let first = First { class, late: false, traffic: traffic.clone(), physiology: physiology.clone() };
+    let bytes = serde_ipld_dagcbor::to_vec(&first).unwrap();
+    let verdict: Verdict = serde_ipld_dagcbor::from_slice(&bytes).unwrap();
+    assert_eq!((&verdict.traffic[0].assessment, &verdict.physiology[0].assessment), (&traffic, &physiology));
+    assert_eq!(verdict.class, class);
 }
 
 #[test]

@@ -6,14 +6,15 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
+use pulsegate_detector::traffic::Flow;
 use pulsegate_rules::{DeviceId, Principal};
 use redb::{ReadableDatabase, ReadableTable, Table};
 use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroizing;
 
 use super::{
-    ACCEPTED, DEVICES, DurableLog, ENTRIES, LogError, META, META_NEXT_POSITION, RECENT_READINGS_MAX, join, number,
-    split,
+    ACCEPTED, DEVICES, DurableLog, ENTRIES, LogError, META, META_NEXT_POSITION, RECENT_READINGS_MAX, entries, join,
+    number, split,
 };
 use crate::fault;
 
@@ -38,6 +39,10 @@ pub(crate) struct NewEntry {
     pub(crate) received_at_ms: u64,
     /// Whether its patient has quarantined the device.
     pub(crate) quarantined: bool,
+    /// Whether it was measured too long ago to be judged live; not kept.
+    pub(crate) late: bool,
+    /// An earlier exchange of the device, which is judged with this reading.
+    pub(crate) flow: Option<Flow>,
     /// The signed reading as it came.
     pub(crate) cose: Zeroizing<Vec<u8>>,
 }
@@ -230,9 +235,7 @@ impl Rows<'_> {
         if entry.previous != last_hash {
             return Ok(AppendOutcome::BrokenLink);
         }
-        let plaintext = Zeroizing::new(
-            [&entry.received_at_ms.to_be_bytes()[..], &[u8::from(entry.quarantined)], &entry.cose].concat(),
-        );
+        let plaintext = entries::encode(entry.received_at_ms, entry.quarantined, entry.flow.as_ref(), &entry.cose);
         let sealed = log.inner.entry_key.seal("entries", &position.to_be_bytes(), &plaintext);
         self.entries.insert(position, sealed.as_slice())?;
         self.devices.insert(device, join(entry.sequence, &entry.hash))?;
@@ -258,6 +261,8 @@ mod tests {
             hash: [hash; 32],
             received_at_ms: 1,
             quarantined: false,
+            late: false,
+            flow: None,
             cose: Zeroizing::new(vec![hash]),
         }
     }

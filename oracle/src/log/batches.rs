@@ -16,14 +16,14 @@ use super::{
 };
 use crate::fault;
 
-/// A sealed object that waits to be anchored: its leaf, its block, the model that judged it.
+/// A sealed object that waits to be anchored: its leaf, its block, who judged it.
 #[derive(Clone)]
 pub(crate) struct PendingLeaf {
     /// What the manifest will say.
     pub(crate) leaf: Leaf,
     /// The sealed block, a DAG-CBOR one.
     pub(crate) block: Block,
-    /// The model that judged it; zero for none.
+    /// One id for all models that judged it; zero for none.
     pub(crate) model: ModelId,
 }
 

@@ -83,7 +83,7 @@ impl Anchor {
         Self { context }
     }
 
-    /// Composes the next batch of a kind from waiting leaves and writes it down. `leaves` is not empty.
+    /// Composes the next batch of a kind from waiting leaves and writes it down. `leaves` is not empty, and the same models judged all.
     pub(crate) async fn compose(
         &self,
         kind: BatchKind,
@@ -100,7 +100,7 @@ impl Anchor {
             merkle_root: [0; 32],
             manifest: CidBytes([0; 36]),
             count: u32::try_from(leaves.len()).map_err(|_| StageError { code: "BATCH_TOO_LONG" })?,
-            model: common_model(&leaves),
+            model: leaves.first().map_or(ModelId([0; 32]), |leaf| leaf.model),
             oracle_set: set.version,
             closed_at_ms: self.context.now_ms(),
         };
@@ -183,11 +183,4 @@ fn compare(known: Head, chain: &BatchHead) -> Result<Head, StageError> {
         return Err(FORKED);
     }
     Ok(known)
-}
-
-/// The one model that judged all of a batch; zero when it was none or several (each record's payload names its own).
-fn common_model(leaves: &[PendingLeaf]) -> ModelId {
-    let none = ModelId([0; 32]);
-    let first = leaves.first().map_or(none, |leaf| leaf.model);
-    if leaves.iter().all(|leaf| leaf.model == first) { first } else { none }
 }

@@ -6,19 +6,16 @@
 //! Late readings never raise it. Must not: change, delay or drop a reading.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use pulsegate_detector::{
-    Assessment, Judged, Measured, News2, NotAssessed, PhysiologyClass, PhysiologyDetector, PhysiologyFinding, Verdict,
-};
-use pulsegate_rules::registry::DetectorKind;
+use pulsegate_detector::{Measured, Verdict};
 use pulsegate_rules::{ModelId, Principal};
 
-use super::screen::{Received, Screened};
+use super::screen::Screened;
 use super::seal::JudgedReading;
-use super::{Item, Stage, StageError};
-use crate::context::Context;
+use super::{Item, Stage, StageError, away};
+use crate::detectors::Panel;
 
 /// How often a lasting critical state is anchored again, milliseconds of the oracle's clock: 15 minutes.
 pub const CRITICAL_REPEAT_MS: u64 = 15 * 60 * 1_000;
@@ -33,9 +30,8 @@ struct Alarm {
 
 /// The stage.
 pub(crate) struct Assess {
-    context: Arc<Context>,
-    detector: Box<dyn PhysiologyDetector>,
-    alarms: Alarms,
+    panel: Arc<Mutex<Panel>>,
+    alarms: Arc<Mutex<Alarms>>,
 }
 
 /// The critical states that are on chain, by patient.
@@ -68,37 +64,19 @@ impl Alarms {
 }
 
 impl Assess {
-    /// Judges by NEWS2.
-    pub(crate) fn new(context: Arc<Context>) -> Self {
-        Self { context, detector: Box::new(News2::default()), alarms: Alarms::default() }
+    /// Judges by the detectors at this table.
+    pub(crate) fn new(panel: Arc<Mutex<Panel>>) -> Self {
+        Self { panel, alarms: Arc::default() }
     }
+}
 
-    fn assess(&mut self, received: &Received) -> (bool, Vec<Judged<PhysiologyFinding>>) {
-        let measured = Measured { reading: received.signed.unverified(), received_at_ms: received.received_at_ms };
-        let judged = self.detector.assess(&measured).unwrap_or_else(|_failure| {
-            self.context.metrics.flagged("physiology-failed");
-            Assessment::NotAssessed(NotAssessed::Failed)
-        });
-        if judged.finding().is_some_and(|finding| finding.class == PhysiologyClass::Unwell) {
-            self.context.metrics.flagged("physiology");
-        }
-        let model = self.detector.model();
-        let judged = match judged {
-            Assessment::NotAssessed(NotAssessed::NotApplicable) => Vec::new(),
-            assessment => vec![Judged { detector: DetectorKind::VitalSigns, model, assessment }],
-        };
-        (measured.is_late(), judged)
-    }
-
-    fn judge(&mut self, screened: Screened) -> JudgedReading {
-        let Screened { received, traffic } = screened;
-        let (late, physiology) = self.assess(&received);
-        let verdict = Verdict::combine(late, traffic, physiology);
-        let patient = received.signed.unverified().patient;
-        let critical = self.alarms.is_news(patient, &verdict, received.received_at_ms);
-        let model = verdict.models().next().map_or(ModelId([0; 32]), |(_, model)| model);
-        JudgedReading { received, verdict, model, critical }
-    }
+fn judge(panel: &mut Panel, alarms: &mut Alarms, model: ModelId, screened: Screened) -> JudgedReading {
+    let Screened { received, traffic } = screened;
+    let measured = Measured { reading: received.signed.unverified(), received_at_ms: received.received_at_ms };
+    let verdict = Verdict::combine(measured.is_late(), traffic, panel.assess(&measured));
+    let patient = received.signed.unverified().patient;
+    let critical = alarms.is_news(patient, &verdict, received.received_at_ms);
+    JudgedReading { received, verdict, model, critical }
 }
 
 #[async_trait]
@@ -107,7 +85,17 @@ impl Stage for Assess {
     type Output = Vec<Item<JudgedReading>>;
 
     async fn run(&mut self, input: Self::Input) -> Result<Self::Output, StageError> {
-        let judged = input.into_iter().map(|item| Item { position: item.position, value: self.judge(item.value) });
-        Ok(judged.collect())
+        let (panel, alarms) = (Arc::clone(&self.panel), Arc::clone(&self.alarms));
+        away(move || {
+            let mut panel = panel.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut alarms = alarms.lock().unwrap_or_else(PoisonError::into_inner);
+            // Who judges changes between two groups only, so one id names all of them.
+            let model = panel.model_set();
+            let judged = input
+                .into_iter()
+                .map(|Item { position, value }| Item { position, value: judge(&mut panel, &mut alarms, model, value) });
+            judged.collect()
+        })
+        .await
     }
 }

@@ -75,6 +75,11 @@ impl From<pulsegate_ipfs::SealError> for StageError {
     }
 }
 
+/// Runs a model's arithmetic away from the async threads. What it worked on is tried again from the log when the runtime goes down.
+async fn away<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Result<T, StageError> {
+    tokio::task::spawn_blocking(job).await.map_err(|_| StageError { code: "STAGE_NOT_FINISHED" })
+}
+
 /// Pauses between attempts: doubling, with jitter, bounded.
 pub(crate) struct Backoff {
     next_ms: u64,

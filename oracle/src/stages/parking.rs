@@ -35,7 +35,7 @@ impl Place {
 pub(crate) struct Parked {
     /// What the detectors said.
     pub(crate) verdict: Verdict,
-    /// The model that judged it; zero for none.
+    /// One id for all models that judged.
     pub(crate) model: ModelId,
     /// Whether the verdict is anchored on its own.
     pub(crate) critical: bool,

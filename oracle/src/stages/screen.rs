@@ -1,19 +1,18 @@
 //! screen: what a device's traffic says of the device. Judges every accepted reading once, in the order of the log.
 //!
 //! Guarantees: a detector that fails leaves "not assessed"; nothing is dropped here, a suspect device's readings go on, marked.
-//! The detector's state is in memory: after a restart it learns anew. Must not: look at what was measured.
+//! The detectors' state is in memory: after a restart, and after another model was activated, they learn anew. Models judge on a thread for
+//! blocking work, so that no request waits for them. Must not: look at what was measured.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use pulsegate_detector::{
-    Arrival, Assessment, Judged, NotAssessed, RequestRate, TrafficClass, TrafficDetector, TrafficFinding,
-};
+use pulsegate_detector::traffic::Flow;
+use pulsegate_detector::{Arrival, Judged, TrafficFinding};
 use pulsegate_reading::SignedReading;
-use pulsegate_rules::registry::DetectorKind;
 
-use super::{Item, Stage, StageError};
-use crate::context::Context;
+use super::{Item, Stage, StageError, away};
+use crate::detectors::Panel;
 
 /// An accepted reading.
 pub(crate) struct Received {
@@ -23,6 +22,8 @@ pub(crate) struct Received {
     pub(crate) received_at_ms: u64,
     /// Whether its patient had quarantined the device then.
     pub(crate) quarantined: bool,
+    /// An exchange of the device that ended before, as the listener measured it.
+    pub(crate) flow: Option<Flow>,
 }
 
 /// An accepted reading whose traffic was judged.
@@ -35,33 +36,24 @@ pub(crate) struct Screened {
 
 /// The stage.
 pub(crate) struct Screen {
-    context: Arc<Context>,
-    detector: Box<dyn TrafficDetector>,
+    panel: Arc<Mutex<Panel>>,
 }
 
 impl Screen {
-    /// Judges by the request-rate rule.
-    pub(crate) fn new(context: Arc<Context>) -> Self {
-        Self { context, detector: Box::new(RequestRate::default()) }
+    /// Judges by the detectors at this table.
+    pub(crate) const fn new(panel: Arc<Mutex<Panel>>) -> Self {
+        Self { panel }
     }
+}
 
-    fn judge(&mut self, received: &Received) -> Vec<Judged<TrafficFinding>> {
-        let reading = received.signed.unverified();
-        let arrival = Arrival {
-            device: reading.device,
-            received_at_ms: received.received_at_ms,
-            measured_at_ms: reading.measured_at_ms,
-            bytes: received.signed.bytes().len(),
-            flow: None,
-        };
-        let judged = self.detector.screen(&arrival).unwrap_or_else(|_failure| {
-            self.context.metrics.flagged("traffic-failed");
-            Assessment::NotAssessed(NotAssessed::Failed)
-        });
-        if judged.finding().is_some_and(|finding| finding.class == TrafficClass::Compromised) {
-            self.context.metrics.flagged("traffic");
-        }
-        vec![Judged { detector: DetectorKind::RequestRate, model: self.detector.model(), assessment: judged }]
+fn arrival(received: &Received) -> Arrival {
+    let reading = received.signed.unverified();
+    Arrival {
+        device: reading.device,
+        received_at_ms: received.received_at_ms,
+        measured_at_ms: reading.measured_at_ms,
+        bytes: received.signed.bytes().len(),
+        flow: received.flow,
     }
 }
 
@@ -71,10 +63,15 @@ impl Stage for Screen {
     type Output = Vec<Item<Screened>>;
 
     async fn run(&mut self, input: Self::Input) -> Result<Self::Output, StageError> {
-        let judged = input.into_iter().map(|item| {
-            let traffic = self.judge(&item.value);
-            Item { position: item.position, value: Screened { received: item.value, traffic } }
-        });
-        Ok(judged.collect())
+        let panel = Arc::clone(&self.panel);
+        away(move || {
+            let mut panel = panel.lock().unwrap_or_else(PoisonError::into_inner);
+            let judged = input.into_iter().map(|Item { position, value }| {
+                let traffic = panel.screen(&arrival(&value));
+                Item { position, value: Screened { received: value, traffic } }
+            });
+            judged.collect()
+        })
+        .await
     }
 }

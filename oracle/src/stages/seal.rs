@@ -39,7 +39,7 @@ pub(crate) struct JudgedReading {
     pub(crate) received: Received,
     /// What the detectors said.
     pub(crate) verdict: Verdict,
-    /// The model that judged it; zero for none.
+    /// One id for all models that judged.
     pub(crate) model: ModelId,
     /// Whether the verdict is anchored on its own at once.
     pub(crate) critical: bool,
@@ -129,7 +129,12 @@ impl Seal {
                 continue;
             };
             let signed = SignedReading::decode(&entry.cose).map_err(|error| StageError { code: error.code() })?;
-            let received = Received { signed, received_at_ms: entry.received_at_ms, quarantined: entry.quarantined };
+            let received = Received {
+                signed,
+                received_at_ms: entry.received_at_ms,
+                quarantined: entry.quarantined,
+                flow: entry.flow,
+            };
             let Parked { verdict, model, critical } = parked;
             items.push(Item { position, value: JudgedReading { received, verdict, model, critical } });
         }
@@ -230,7 +235,7 @@ fn share_id(place: &Place, key: &EpochKey) -> ShareId {
 
 fn seal_one(window: &Window, item: &Item<JudgedReading>) -> Result<SealedEntry, StageError> {
     let judged = &item.value;
-    let Received { signed, received_at_ms, quarantined } = &judged.received;
+    let Received { signed, received_at_ms, quarantined, .. } = &judged.received;
     let reading = signed.unverified();
     let payload = Payload {
         reading: signed.bytes().to_vec(),

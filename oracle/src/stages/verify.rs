@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
+use pulsegate_detector::LATE_AFTER_MS;
 use pulsegate_reading::{Reading, SignedReading};
 use pulsegate_rules::DeviceId;
 use pulsegate_rules::registry::{Device, DeviceStatus};
@@ -143,6 +144,8 @@ fn one(signed: &SignedReading, device: Option<&Device>, audience: &[u8; 32], now
         hash: signed.hash(),
         received_at_ms: now_ms,
         quarantined: device.status == DeviceStatus::Quarantined,
+        late: now_ms.saturating_sub(reading.measured_at_ms) > LATE_AFTER_MS,
+        flow: None,
         cose: Zeroizing::new(signed.bytes().to_vec()),
     })
 }

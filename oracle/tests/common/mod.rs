@@ -21,11 +21,14 @@ use pulsegate_ipfs::directory::EpochKeyDirectory;
 use pulsegate_ipfs::grant_keys::GrantKeys;
 use pulsegate_ipfs::key_tree::GenerationSecret;
 use pulsegate_ipfs::manifest::{Leaf, Manifest};
+use pulsegate_ipfs::record;
 use pulsegate_ipfs::signing::SigningKey;
 use pulsegate_ipfs::store::{BlockStore, EmbeddedBlockStore};
 use pulsegate_ipfs::wrapping::DecryptionKey;
 use pulsegate_ledger::embedded::EmbeddedLedger;
 use pulsegate_ledger::{Bundles, Clock, Contracts, Deployment, Ledger, Signer};
+use pulsegate_oracle::detectors::{ModelLoader, served};
+use pulsegate_oracle::payload::Payload;
 use pulsegate_oracle::release::protocol::{ReleaseAnswer, ReleaseRequest};
 use pulsegate_oracle::{OracleConfig, OracleKeys, OracleService, Ports, Running};
 use pulsegate_reading::{DeviceKey, Reading, SignedReading};
@@ -258,6 +261,7 @@ pub struct World {
     pub config: OracleConfig,
     pub http: reqwest::Client,
     pub running: Option<Running>,
+    pub loader: ModelLoader,
     nonce: u8,
 }
 
@@ -269,6 +273,11 @@ impl World {
 
     /// As [`World::new`] with other settings.
     pub async fn with(change: impl FnOnce(&mut OracleConfig)) -> Self {
+        Self::with_detectors(change, served()).await
+    }
+
+    /// As [`World::with`], with detectors that the loader makes of model files.
+    pub async fn with_detectors(change: impl FnOnce(&mut OracleConfig), loader: ModelLoader) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let now_ms = Arc::new(AtomicU64::new(START_MS));
         Parts::install(dir.path(), clock(&now_ms), &oracle_keys()).await;
@@ -285,6 +294,7 @@ impl World {
             secret: GenerationSecret::from_bytes([9; 32]),
             http: client(),
             running: None,
+            loader,
             nonce: 0,
             dir,
             now_ms,
@@ -312,7 +322,8 @@ impl World {
             blocks: Arc::clone(&self.store) as Arc<dyn BlockStore>,
             clock: clock(&self.now_ms),
         };
-        let running = OracleService::start(self.config.clone(), ports, oracle_keys(), None).await.unwrap();
+        let loader = Arc::clone(&self.loader);
+        let running = OracleService::start_with(self.config.clone(), ports, oracle_keys(), None, loader).await.unwrap();
         self.running = Some(running);
     }
 
@@ -446,6 +457,26 @@ impl World {
         let body = request.sign(&self.reader.signing()).unwrap();
         let answer = self.post_release(&body).await.unwrap();
         (body, answer)
+    }
+
+    /// Opens every anchored record of an hour, as the patient, who has the whole tree and needs no grant.
+    pub async fn payloads(&mut self, epoch: Epoch) -> Vec<Payload> {
+        let request = self.request(&[epoch]);
+        let request = ReleaseRequest { reader: self.patient.principal(), ..request };
+        let body = request.sign(&self.patient.signing()).unwrap();
+        let answer = self.post_release(&body).await.unwrap();
+        let (_, share) = answer.open_shares(&self.patient.decryption, &body).unwrap().remove(0);
+        let seed = self.secret.stream_root(Category::VitalSigns).leaf(epoch).unwrap();
+        let mut payloads = Vec::new();
+        for leaf in self.leaves(BatchKind::Records).await {
+            let block = self.parts.blocks.get(leaf.cid()).await.unwrap();
+            let opened = record::open(&block, &seed, &share);
+            // Records of other hours are under other keys.
+            if let Ok((_, plaintext)) = opened {
+                payloads.push(Payload::decode(&plaintext).unwrap());
+            }
+        }
+        payloads
     }
 
     /// Every anchored leaf of a kind.

@@ -36,11 +36,11 @@ pub(super) struct PractitionerGrant {
     pub(super) kept_keys: PatientLock<'static>,
 }
 
-fn wish(world: &World, category: Category, purpose: Purpose, from_s: u64, until_s: u64) -> Wish {
+pub(super) fn wish(world: &World, category: Category, purpose: Purpose, from_s: u64, until_s: u64) -> Wish {
     Wish { patient: world.people.patient.principal(), category, purpose, from_s, until_s }
 }
 
-async fn read(tale: &mut Tale, world: &World, reader: &Identity, wish: &Wish) -> Outcome<Opening> {
+pub(super) async fn read(tale: &mut Tale, world: &World, reader: &Identity, wish: &Wish) -> Outcome<Opening> {
     let opening = opening::open(&world.session, reader, wish).await?;
     tale.requests += opening.requests;
     tale.expect(opening.faults.is_empty(), format!("everything that opens checks ({:?})", opening.faults.first()))?;

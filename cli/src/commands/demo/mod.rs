@@ -6,6 +6,7 @@
 mod clock;
 mod consent_story;
 mod device_story;
+mod models_story;
 mod streaming;
 mod tale;
 mod world;
@@ -85,8 +86,13 @@ pub(super) async fn run(globals: &Globals, args: Args) -> Outcome<()> {
     consent_story::wallet(&mut tale, &world, &streamed).await?;
     consent_story::revoke(&mut tale, &world, &streamed, &granted).await?;
     consent_story::rotate(&mut tale, &mut world).await?;
+    let operator = world.operator()?;
+    let exchanged = models_story::exchange(&mut tale, &world, &streamed, &operator).await?;
     let later = streaming::stream(&mut tale, &mut world, &device, Part::Later, 1, args.speed_up).await?;
     consent_story::after_rotation(&mut tale, &world, &streamed, &later, &granted).await?;
+    if let Some(exchanged) = &exchanged {
+        models_story::roll_back(&mut tale, &world, &later, &operator, exchanged).await?;
+    }
     show_receipts(&mut tale, &world).await?;
     check_everything(&mut tale, &world, &device).await?;
     drop(device);

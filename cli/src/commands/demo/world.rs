@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pulsegate_ledger::{Contracts, Deployment};
+use pulsegate_ledger::{Contracts, Deployment, Signer};
 use pulsegate_oracle::{OracleConfig, OracleService, Ports, Running};
 use pulsegate_rules::registry::Role;
 use rand::RngCore;
@@ -27,6 +27,7 @@ use crate::passphrase::Passphrase;
 use crate::session::{Session, system_clock};
 
 const STATE_FILE: &str = "demo.json";
+const OPERATOR_FILE: &str = "operator.keystore.json";
 const PASSPHRASE_FILE: &str = "passphrase";
 const STATE_VERSION: u32 = 1;
 const HOUR_MS: u64 = 3_600_000;
@@ -83,13 +84,15 @@ impl World {
         // A little after everything that the last run left, so that the two can be told apart.
         clock.advance_to(clock.now_ms() + SECOND_MS);
         let keys = identity::oracle_keys(&folder.join("oracle.keystore.json"), &passphrase)?;
-        let operator = identity::operator_account(&folder.join("operator.keystore.json"), &passphrase)?;
+        let operator = identity::operator_account(&folder.join(OPERATOR_FILE), &passphrase)?;
         let path = folder.join("deployment.json");
         let deployment = match path.exists() {
             true => Deployment::load(&path)?,
             false => up::install(&parts.ledger, &operator, &keys, &path).await?,
         };
         let contracts = Contracts::open(Arc::clone(&parts.ledger), deployment).await?;
+        // An interrupted run may have left another model active, and another version of the program comes with other ones.
+        up::activate_committed(&contracts, &operator).await?;
         let config = OracleConfig {
             data_dir: folder.join("oracle"),
             listen: ([127, 0, 0, 1], 0).into(),
@@ -121,6 +124,11 @@ impl World {
         };
         let began_at_ms = clock.now_ms();
         Ok(Self { folder: folder.to_owned(), state, clock, session, people, oracle, oracle_url, began_at_ms })
+    }
+
+    /// The registry's admin.
+    pub(super) fn operator(&self) -> Outcome<Signer> {
+        identity::operator_account(&self.folder.join(OPERATOR_FILE), &passphrase(&self.folder)?)
     }
 
     /// Notes where this run stops, ends the oracle, and leaves the folder to the next run.
