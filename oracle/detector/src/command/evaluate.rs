@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::builder::RangedU64ValueParser;
 use serde::Serialize;
 
 use super::train::{beside, prepare_checkpoint};
@@ -9,6 +10,13 @@ use super::{CommandError, Console, choice};
 use crate::catalogue::EvaluateOptions;
 use crate::measure::{Interval, RESAMPLES, Resampling};
 use crate::report::{Boosting, FIGURES_FILE, FiguresFile, NamedFigure, REPORT_FILE, ReportOptions, write};
+
+/// Fewest and most resamples: of fewer, no ends of an interval can be read; more only cost time.
+const RESAMPLES_RANGE: std::ops::RangeInclusive<u64> = 10..=100_000;
+
+fn resamples() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(RESAMPLES_RANGE)
+}
 
 /// Arguments of `evaluate`.
 #[derive(clap::Args, Clone, Debug)]
@@ -38,7 +46,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     pub epochs: Option<usize>,
     /// Bootstrap resamples per interval.
-    #[arg(long, value_name = "N", default_value_t = RESAMPLES)]
+    #[arg(long, value_name = "N", default_value_t = RESAMPLES, value_parser = resamples())]
     pub resamples: usize,
 }
 

@@ -24,8 +24,20 @@ pub use watch::Args as WatchArgs;
 
 use crate::progress::{Bar, Progress};
 
+const EXAMPLES: &str = "\
+Examples:
+  pulsegate detector watch --zeek conn.log
+  pulsegate detector evaluate --model traffic-nsl-kdd --data rows.csv --report report
+  pulsegate detector evaluate --model vital-signs --data physionet2012 --cross-validate --boosting python3 --report report
+  pulsegate detector train --model traffic-nsl-kdd --data nsl_kdd --out new.safetensors
+  pulsegate detector card --model new.safetensors --figures report/figures.json --out new.md
+
+Models that come with this program are named; others are given as files. The data sets are not shipped; each model's card
+says whom to cite and where a file's SHA-256 must match.";
+
 /// Train, judge and describe the detectors' models.
 #[derive(clap::Subcommand, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub enum Command {
     /// Train a model on a data set; resumable, and repeatable by its seed
     Train(TrainArgs),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use pulsegate_rules::registry::DetectorKind;
 
 use super::choice::read_named;
-use super::watched::{Watched, Watcher};
+use super::watched::{Detectors, Watched, Watcher};
 use super::{CommandError, Console};
 use crate::models;
 use crate::seam::TrafficDetector;
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<(), CommandE
 }
 
 /// The asked-for detectors, or those that come with this program, by name.
-fn detectors(asked: &[String]) -> Result<Vec<(String, Box<dyn TrafficDetector>)>, CommandError> {
+fn detectors(asked: &[String]) -> Result<Detectors, CommandError> {
     let committed =
         || SERVED.iter().filter(|name| models::bytes(name).is_some()).map(|name| (*name).to_owned()).collect();
     let names: Vec<String> = if asked.is_empty() { committed() } else { asked.to_vec() };

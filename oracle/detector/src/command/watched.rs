@@ -54,9 +54,12 @@ impl Watched {
     }
 }
 
+/// Detectors with their names.
+pub(crate) type Detectors = Vec<(String, Box<dyn TrafficDetector>)>;
+
 /// Judges connections and counts.
 pub(crate) struct Watcher {
-    detectors: Vec<(String, Box<dyn TrafficDetector>)>,
+    detectors: Detectors,
     connections: u64,
     alarms: Vec<u64>,
     not_assessed: Vec<BTreeMap<&'static str, u64>>,
@@ -93,7 +96,7 @@ struct DeviceSummary {
 
 impl Watcher {
     /// Has seen nothing.
-    pub(crate) fn new(detectors: Vec<(String, Box<dyn TrafficDetector>)>) -> Self {
+    pub(crate) fn new(detectors: Detectors) -> Self {
         Self {
             connections: 0,
             alarms: vec![0; detectors.len()],
