@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::catalogue::TrainError;
+use crate::explain::ExplainError;
 use crate::model_file::ModelFileError;
 use crate::report::ReportError;
 use crate::timing::peer::PeerError;
@@ -93,6 +94,9 @@ pub enum CommandError {
     /// ONNX Runtime could not be compared with.
     #[error(transparent)]
     Peer(#[from] PeerError),
+    /// Nothing could be explained.
+    #[error(transparent)]
+    Explain(#[from] ExplainError),
     /// The report was not written.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -115,6 +119,7 @@ impl CommandError {
             Self::NoConnections { .. } => "DETECTOR_NO_CONNECTIONS",
             Self::Train(error) => error.code(),
             Self::Peer(error) => error.code(),
+            Self::Explain(error) => error.code(),
             Self::Report(error) => error.code(),
         }
     }

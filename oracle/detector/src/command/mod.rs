@@ -8,6 +8,7 @@ mod card;
 mod choice;
 mod error;
 mod evaluate;
+mod explain;
 mod train;
 mod watch;
 mod watched;
@@ -19,6 +20,7 @@ pub use bench::Args as BenchArgs;
 pub use card::Args as CardArgs;
 pub use error::CommandError;
 pub use evaluate::Args as EvaluateArgs;
+pub use explain::Args as ExplainArgs;
 pub use train::Args as TrainArgs;
 pub use watch::Args as WatchArgs;
 
@@ -49,6 +51,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// Judge the connections of a Zeek conn.log by the traffic models
     Watch(WatchArgs),
+    /// Tell which inputs made a model judge a connection or a stay as it did
+    Explain(ExplainArgs),
 }
 
 /// Runs a command; results go to `out`, as one JSON document if `json`.
@@ -64,6 +68,7 @@ pub fn run(command: &Command, out: &mut dyn Write, json: bool) -> Result<(), Com
         Command::Card(args) => card::run(args, &mut console),
         Command::Bench(args) => bench::run(args, &mut console),
         Command::Watch(args) => watch::run(args, &mut console),
+        Command::Explain(args) => explain::run(args, &mut console),
     };
     bar.finish();
     outcome

@@ -212,7 +212,7 @@ impl Watcher {
 }
 
 /// The connection as a detector takes it: it arrives when it ends.
-fn arrival(connection: &Connection) -> Arrival {
+pub(super) fn arrival(connection: &Connection) -> Arrival {
     let flow = connection.flow;
     let duration_ms = flow.duration_ms.unwrap_or(0.0).max(0.0) as u64;
     let ended_at_ms = flow.started_at_ms.saturating_add(duration_ms);

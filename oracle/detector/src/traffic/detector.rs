@@ -84,6 +84,35 @@ impl DeepTraffic {
         self.devices.len()
     }
 
+    /// The model's id.
+    pub(crate) const fn id(&self) -> ModelId {
+        self.id
+    }
+
+    /// The model.
+    pub(crate) const fn traffic_model(&self) -> &TrafficModel {
+        &self.model
+    }
+
+    /// Features of the window that the model would read if the flow were the device's next: flows × columns, oldest first, the flow itself
+    /// last. Fewer flows than the window are there while fewer were seen.
+    pub(crate) fn window_with(&self, device: &DeviceId, flow: &Flow) -> Vec<f32> {
+        let window = self.model.inference.shape().window;
+        let state = self.devices.get(device).and_then(Option::as_ref);
+        let mut rows = Vec::with_capacity(window * SERVING_FLOW_FEATURES);
+        for age in 1..window {
+            let Some(state) = state else { break };
+            let start = (state.next + age) % window * SERVING_FLOW_FEATURES;
+            let row = &state.features[start..start + SERVING_FLOW_FEATURES];
+            // A flow always has a protocol, so an empty place is one that no flow has reached yet.
+            if row.iter().any(|value| !value.is_nan()) {
+                rows.extend_from_slice(row);
+            }
+        }
+        rows.extend_from_slice(&History::new().features(flow)[..SERVING_FLOW_FEATURES]);
+        rows
+    }
+
     fn judge(&mut self, device: &DeviceId, flow: &Flow) -> TrafficFinding {
         let all = History::new().features(flow);
         let features = &all[..SERVING_FLOW_FEATURES];

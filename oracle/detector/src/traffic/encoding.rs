@@ -119,6 +119,20 @@ impl Encoding {
         self.width
     }
 
+    /// A typical value of a number: the middle of the rising edges of its bins, half of which are quantiles of the training rows and half of
+    /// the distinct values. None for a category, for a number that was never known, and beyond the columns.
+    #[must_use]
+    pub fn typical(&self, column: usize) -> Option<f32> {
+        let values = &self.seen.get(column).filter(|_| self.columns[column] == Column::Number)?.values;
+        values.get(values.len() / 2).copied()
+    }
+
+    /// Whether the column was missing in some training rows, so that missing means something to what reads it.
+    #[must_use]
+    pub fn knows_missing(&self, column: usize) -> bool {
+        self.seen.get(column).is_some_and(|seen| seen.missing)
+    }
+
     /// What was seen as a matrix: a line per column, with whether it may be missing, how many values follow, and these.
     #[must_use]
     pub fn matrix(&self) -> Array2<f32> {

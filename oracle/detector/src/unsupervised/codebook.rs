@@ -44,6 +44,15 @@ fn square_sum(row: &[f32], prototype: &[f32], enough: f32) -> f32 {
     sum + value_rest.iter().zip(own_rest).map(|(value, own)| square(*value, *own)).sum::<f32>()
 }
 
+/// Square difference of every value of the row, as [`distance`] counts it; 0 where the row has none.
+pub(crate) fn squares(row: &[f32], prototype: &[f32]) -> impl Iterator<Item = f32> {
+    row.iter().zip(prototype).map(|(value, own)| match (value.is_nan(), own.is_nan()) {
+        (true, _) => 0.0,
+        (false, true) => UNKNOWN,
+        (false, false) => (value - own) * (value - own),
+    })
+}
+
 /// How many values a row has.
 #[expect(clippy::cast_precision_loss, reason = "rows are short")]
 fn values_of(row: &[f32]) -> f32 {

@@ -12,13 +12,19 @@ use pulsegate_rules::{DeviceId, ModelId};
 use super::ensemble::Work;
 use super::model::Model;
 use super::own::{OWN_WIDTH_MAX, Own, Said};
+use super::scale::Column;
 use super::tail::attack_probability;
+use super::weights::CLASSES;
 use crate::bounded::Bounded;
 use crate::catalogue::TrainError;
 use crate::error::DetectorError;
+use crate::explain::{Contribution, Explanation, Measure, told};
 use crate::model_file::ModelFile;
 use crate::seam::{Arrival, TrafficDetector};
-use crate::traffic::serving::{HISTORY_BYTES, History, SERVING_COLUMNS, SERVING_FEATURES, SERVING_FLOW_FEATURES};
+use crate::traffic::Flow;
+use crate::traffic::serving::{
+    HISTORY_BYTES, History, SERVING_COLUMNS, SERVING_FEATURES, SERVING_FLOW_FEATURES, ServingColumn,
+};
 use crate::verdict::{Assessment, InputsDigest, NotAssessed, TrafficClass, TrafficFinding};
 
 /// Most devices that are watched at once; the one not heard of for longest gives way.
@@ -110,6 +116,34 @@ impl TrafficDetector for UnsupervisedTraffic {
 }
 
 impl UnsupervisedTraffic {
+    /// What of the flow, were it the device's next, is unlike the nearest kind of benign flow: per feature, the share of the square distance.
+    /// The smaller part of the score, of the autoencoders, is not divided. Where that kind has no value and the flow has one, the difference is
+    /// that of an even spread. A category counts with all its normalised columns, where a finding's
+    /// label names the one column that is farthest. Nothing of the device changes. None when the flow cannot be judged.
+    #[must_use]
+    pub fn explain(&mut self, device: &DeviceId, flow: &Flow) -> Option<Explanation> {
+        flow.check().ok()?;
+        let history = self.devices.get(device).and_then(|device| device.history.as_ref());
+        let features = history.filter(|_| self.reads_history).map_or(&self.blank, AsRef::as_ref).features(flow);
+        let judgement = self.model.judge(&features, &mut self.work)?;
+        let apart = self.model.ensemble.apart(&self.work)?;
+        let whole = apart.iter().sum::<f32>().max(f32::MIN_POSITIVE);
+        let columns = self.model.ensemble.scale.columns.iter().zip(&features).zip(&apart);
+        let read = SERVING_COLUMNS.iter().zip(columns).filter(|(_, ((column, _), _))| column.width() > 0);
+        let contribution =
+            |(named, ((column, value), apart)): (&ServingColumn, ((&Column, &f32), &f32))| Contribution {
+                input: named.name.to_owned(),
+                value: told(named.name, *value),
+                typical: column.typical().and_then(|typical| told(named.name, typical)),
+                contribution: apart / whole,
+            };
+        let mut inputs: Vec<Contribution> = read.map(contribution).collect();
+        inputs.sort_by(|a, b| b.contribution.total_cmp(&a.contribution));
+        let class = CLASSES[usize::from(judgement.is_alarm())].to_owned();
+        let (measure, score) = (Measure::ShareOfDistance, judgement.log_share);
+        Some(Explanation { model: self.id, class, measure, score, inputs })
+    }
+
     fn strangest(&self) -> Option<String> {
         self.model.strangest(&self.work).map(|feature| format!("unlike benign traffic: {feature}"))
     }

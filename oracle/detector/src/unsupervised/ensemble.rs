@@ -233,6 +233,13 @@ impl Ensemble {
         &work.row[..self.scale.width()]
     }
 
+    /// After [`Ensemble::errors_of`]: the square difference from the nearest prototype per raw feature, over all its normalised columns.
+    pub(crate) fn apart(&self, work: &Work) -> Option<Vec<f32>> {
+        let prototype = self.codebook.prototype(work.nearest?)?;
+        let mut squares = super::codebook::squares(self.normalised(work), prototype);
+        Some(self.scale.columns.iter().map(|column| squares.by_ref().take(column.width()).sum()).collect())
+    }
+
     /// After [`Ensemble::errors_of`]: the normalised column that differs most from the nearest prototype.
     pub(crate) fn strangest_column(&self, work: &Work) -> Option<usize> {
         let prototype = self.codebook.prototype(work.nearest?)?;

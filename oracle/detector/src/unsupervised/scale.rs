@@ -59,6 +59,17 @@ impl Column {
         }
     }
 
+    /// What benign training rows typically have: the median of a number (the middle of its range when knots are spread by extremes), the
+    /// most frequent code of a category; none where there is none.
+    #[expect(clippy::cast_precision_loss, reason = "codes are small")]
+    pub(crate) fn typical(&self) -> Option<f32> {
+        match self {
+            Self::Unused => None,
+            Self::Number { knots } => knots.get(knots.len() / 2).map(|knot| knot.abs().exp_m1().copysign(*knot)),
+            Self::Category { frequent, .. } => frequent.first().map(|code| *code as f32),
+        }
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "positions are approximate anyway")]
     fn fit_number(values: &mut [f32], extremes: bool) -> Self {
         values.iter_mut().for_each(|value| *value = log(*value));
