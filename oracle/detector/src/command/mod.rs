@@ -29,6 +29,8 @@ use crate::progress::{Bar, Progress};
 const EXAMPLES: &str = "\
 Examples:
   pulsegate detector watch --zeek conn.log
+  pulsegate detector explain --model traffic-serving --zeek conn.log --uid CHhAvVGS1DHFjwGM9
+  pulsegate detector explain --model vital-signs --data physionet2012 --patient 132539 --hour 48
   pulsegate detector evaluate --model traffic-nsl-kdd --data rows.csv --report report
   pulsegate detector evaluate --model vital-signs --data physionet2012 --cross-validate --boosting python3 --report report
   pulsegate detector train --model traffic-nsl-kdd --data nsl_kdd --out new.safetensors

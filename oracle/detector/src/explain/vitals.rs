@@ -2,8 +2,9 @@
 //!
 //! Hiding is done where measurements come in, hour by hour, so that a sign goes with all its statistics, its counts and what is derived from
 //! it: without the pulse there is no shock index either. So it needs the hours of the stay, which the live detector does not keep. The score is
-//! the calibrated log-odds of death whatever the judgement: a positive contribution raises the risk. Guarantees: the score is the risk that
-//! the model gives at that hour. Must not: look at an hour after the one that is explained.
+//! the calibrated log-odds of death whatever the judgement: a positive contribution raises the risk. That a sign was measured
+//! at all, and how often, goes with it: a respiratory rate is charted for patients who breathe by themselves, so it may speak for survival
+//! whatever its value. Guarantees: the score is the risk that the model gives at that hour. Must not: look at an hour after the one that is explained.
 
 use super::{Contribution, ExplainError, Explanation, Measure, Told, ranked};
 use crate::model_file::ModelFile;
