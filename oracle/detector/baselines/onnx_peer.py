@@ -183,7 +183,92 @@ def traffic(tensors, settings, inputs):
     return sessions, lambda logits: softmax(logits / temperature)
 
 
-KINDS = {"traffic-": traffic}
+def vitals(tensors, settings, inputs):
+    """One hour of the vital-signs ensemble: gated recurrent units per member, log-odds averaged."""
+    members = settings["members"]
+    units = tensors["member0.from_hidden.weight"].shape[0]
+    hours = inputs["hours"].reshape(-1, BATCH, inputs["hours"].shape[1])
+    # Ours is reset, update, candidate; ONNX has update first.
+    order = np.r_[units : 2 * units, 0:units, 2 * units : 3 * units]
+
+    def step(batch):
+        graph = Graph()
+        described, results, logits = {"hour": [batch, hours.shape[2]]}, {}, []
+        for member in range(members):
+            of = {name[len(f"member{member}.") :]: values for name, values in tensors.items() if name.startswith(f"member{member}.")}
+            dense = graph.add("Relu", [graph.dense("hour", of["dense.weight"], of["dense.bias"])])
+            dense = graph.add("Unsqueeze", [dense, graph.constant([0], np.int64)])
+            w, r = (graph.constant(of[f"{name}.weight"][:, order].T[None]) for name in ("from_inputs", "from_hidden"))
+            biases = [of[f"{name}.bias"].reshape(-1)[order] for name in ("from_inputs", "from_hidden")]
+            state = f"state{member}"
+            described[state] = [1, batch, units]
+            _, new = graph.add(
+                "GRU", [dense, w, r, graph.constant(np.concatenate(biases)[None]), "", state], outputs=2, hidden_size=units, linear_before_reset=1
+            )
+            results[new] = [1, batch, units]
+            flat = graph.add("Squeeze", [new, graph.constant([0], np.int64)])
+            deep = graph.dense(flat, of["out.weight"], of["out.bias"])
+            logits.append(graph.add("Add", [deep, graph.add("MatMul", ["hour", graph.constant(of["linear.weight"])])]))
+        mean = graph.add("Mean", logits)
+        return graph.session(described, {mean: [batch, 1], **results})
+
+    sessions = []
+    for batch in (1, BATCH):
+        session = step(batch)
+        states = [np.zeros((1, batch, units), np.float32) for _ in range(members)]
+        for hour in hours:
+            feeds = {"hour": hour[:batch], **{f"state{member}": values for member, values in enumerate(states)}}
+            states = session.run(None, feeds)[1:]
+        sessions.append(("kept", batch, session, feeds))
+    return sessions, lambda logits: logits
+
+
+def ecg(tensors, settings, inputs):
+    """The beat network: convolutions over signal and difference, joined with the context, members averaged."""
+    members = settings["members"]
+    strides = [(9, 2, 4), (7, 2, 3), (5, 2, 2)]
+    signal = inputs["signal"].reshape(BATCH, -1, 2)
+    steps = signal.shape[1]
+
+    def net(batch):
+        graph = Graph()
+        scaled = graph.add("Sub", ["context", graph.constant(tensors["context.mean"])])
+        scaled = graph.add("Mul", [scaled, graph.constant(tensors["context.scale"])])
+        scaled = graph.add("Clip", [scaled, graph.constant(-4.0), graph.constant(4.0)])
+        logits = []
+        for member in range(members):
+            weight = lambda layer: tensors[f"member-{member}.{layer}.weight"]
+            bias = lambda layer: tensors[f"member-{member}.{layer}.bias"].reshape(-1)
+            x, channels, length = "signal", 2, steps
+            for number, (kernel, stride, pad) in enumerate(strides, 1):
+                layer = f"conv{number}"
+                filters = weight(layer).shape[1]
+                # Ours is (kernel x channels) x filters; ONNX has filters x channels x kernel.
+                w = weight(layer).reshape(kernel, channels, filters).transpose(2, 1, 0)
+                inputs_of = [x, graph.constant(w), graph.constant(bias(layer))]
+                x = graph.add("Relu", [graph.add("Conv", inputs_of, kernel_shape=[kernel], strides=[stride], pads=[pad, pad])])
+                channels, length = filters, (length + 2 * pad - kernel) // stride + 1
+            x = graph.add("Reshape", [x, graph.constant([batch, channels * length], np.int64)])
+            # Ours lies time by time, ONNX channel by channel; the weights are turned instead of the values.
+            w = weight("shape").reshape(length, channels, -1).transpose(1, 0, 2).reshape(channels * length, -1)
+            shape = graph.dense(x, w, bias("shape"))
+            rhythm = graph.dense(scaled, weight("rhythm"), bias("rhythm"))
+            joint = graph.add("Relu", [graph.add("Concat", [shape, rhythm], axis=1)])
+            joint = graph.add("Relu", [graph.dense(joint, weight("joint"), bias("joint"))])
+            logits.append(graph.dense(joint, weight("class"), bias("class")))
+        mean = graph.add("Mean", logits)
+        described = {"signal": [batch, 2, steps], "context": [batch, inputs["context"].shape[1]]}
+        return graph.session(described, {mean: [batch, 5]})
+
+    sessions = []
+    for batch in (1, BATCH):
+        feeds = {"signal": signal[:batch].transpose(0, 2, 1), "context": inputs["context"][:batch]}
+        sessions.append(("whole", batch, net(batch), feeds))
+    shift, temperature = np.array(settings["shift"], np.float32), settings["temperature"]
+    return sessions, lambda logits: softmax((logits + shift) / temperature)
+
+
+KINDS = {"traffic-": traffic, "vital-signs": vitals, "ecg-beats": ecg}
 
 
 def main():

@@ -1,9 +1,8 @@
 //! Inference on plain slices: dense layers, convolutions, recurrent cells, activations.
 //!
-//! Matrices are row-major, weights are inputs × outputs, so that the inner loop runs along a row of weights and one output is always summed
-//! in the order of its inputs, whatever the width of a vector register. The instruction set (AVX-512, AVX2 with FMA, NEON, plain) is found
-//! at run time by `pulp`. Guarantees: no allocation, and the same result for a row alone as for the row in a batch. Must not: panic on any
-//! value; lengths that do not fit are the caller's mistake and do panic.
+//! Matrices are row-major, weights are inputs × outputs, so that the inner loop runs along a row of weights. The instruction set (AVX-512,
+//! AVX2 with FMA, NEON, plain) is found at run time by `pulp`. Guarantees: no allocation, and the same result for a row alone as for the row
+//! in a batch. Must not: panic on any value; lengths that do not fit are the caller's mistake and do panic.
 
 mod cells;
 
@@ -102,6 +101,11 @@ fn product(x: &[f32], inputs: usize, stride: usize, w: &[f32], bias: Option<&[f3
     Arch::new().dispatch(Dense { x, inputs, stride, w, bias, out, outputs });
 }
 
+/// Sums per output when one register of columns has many inputs.
+const CHAINS: usize = 4;
+/// From so many inputs on, adding the sums up in the end is worth it.
+const CHAINED_INPUTS_MIN: usize = 128;
+
 struct Dense<'a> {
     x: &'a [f32],
     inputs: usize,
@@ -128,10 +132,10 @@ impl WithSimd for Dense<'_> {
                 8.. if rows < 4 => self.panel::<S, 8>(simd, rows, column),
                 4.. if rows < 4 || S::REGISTER_COUNT >= 32 => self.panel::<S, 4>(simd, rows, column),
                 2.. => self.panel::<S, 2>(simd, rows, column),
-                1 => self.panel::<S, 1>(simd, rows, column),
+                1 => self.narrow(simd, rows, column),
                 // The last columns once more together with some before them: a whole register is faster than a part of one.
                 _ if self.outputs >= lanes && self.bias.is_some() => {
-                    let _ = self.panel::<S, 1>(simd, rows, self.outputs - lanes);
+                    let _ = self.narrow(simd, rows, self.outputs - lanes);
                     lanes
                 }
                 _ => {
@@ -159,6 +163,59 @@ impl Dense<'_> {
             row += 1;
         }
         VECTORS * S::F32_LANES
+    }
+
+    /// All rows of one register of columns. Returns how many columns.
+    #[inline(always)]
+    fn narrow<S: Simd>(&mut self, simd: S, rows: usize, column: usize) -> usize {
+        if self.inputs < CHAINED_INPUTS_MIN {
+            return self.panel::<S, 1>(simd, rows, column);
+        }
+        let mut row = 0;
+        while rows - row >= 2 {
+            self.chains::<S, 2>(simd, row, column);
+            row += 2;
+        }
+        if row < rows {
+            self.chains::<S, 1>(simd, row, column);
+        }
+        S::F32_LANES
+    }
+
+    /// One register of columns. Every fourth input goes to a sum of its own: one sum alone would wait for each addition to end.
+    #[inline(always)]
+    fn chains<S: Simd, const ROWS: usize>(&mut self, simd: S, row: usize, column: usize) {
+        let end = column + S::F32_LANES;
+        let load = |line: &[f32]| S::as_simd_f32s(&line[column..end]).0[0];
+        let mut sums = [[simd.splat_f32s(0.0); CHAINS]; ROWS];
+        for (r, sum) in sums.iter_mut().enumerate() {
+            let start = (row + r) * self.outputs;
+            sum[0] = load(self.bias.unwrap_or(&self.out[start..start + self.outputs]));
+        }
+        let (inputs, outputs, w) = (self.inputs, self.outputs, self.w);
+        let x: [&[f32]; ROWS] = std::array::from_fn(|r| &self.x[(row + r) * self.stride..][..inputs]);
+        let whole = inputs - inputs % CHAINS;
+        for first in (0..whole).step_by(CHAINS) {
+            let x: [&[f32; CHAINS]; ROWS] = x.map(|x| x[first..].first_chunk().expect("whole chunks of inputs"));
+            for chain in 0..CHAINS {
+                let weights = load(&w[(first + chain) * outputs..][..outputs]);
+                for (sum, x) in sums.iter_mut().zip(x) {
+                    sum[chain] = simd.mul_add_e_f32s(simd.splat_f32s(x[chain]), weights, sum[chain]);
+                }
+            }
+        }
+        for input in whole..inputs {
+            let weights = load(&w[input * outputs..][..outputs]);
+            for (sum, x) in sums.iter_mut().zip(&x) {
+                sum[input - whole] = simd.mul_add_e_f32s(simd.splat_f32s(x[input]), weights, sum[input - whole]);
+            }
+        }
+        for (r, [a, b, c, d]) in sums.into_iter().enumerate() {
+            let start = (row + r) * self.outputs;
+            let sum = simd.add_f32s(simd.add_f32s(a, b), simd.add_f32s(c, d));
+            let out = &mut self.out[start + column..start + end];
+            S::as_mut_simd_f32s(out).0[0] = sum;
+        }
     }
 
     #[inline(always)]
@@ -295,7 +352,9 @@ mod tests {
     #[test]
     fn products_are_those_of_plain_loops_for_any_shape_and_a_row_alone_gives_the_same_bits() {
         let number = |at: usize| (at * 7_919 % 1_009) as f32 / 1_009.0 - 0.5;
-        for (rows, inputs, outputs) in [(1, 5, 3), (3, 9, 16), (5, 48, 192), (9, 33, 200), (4, 17, 77), (2, 8, 33)] {
+        for (rows, inputs, outputs) in
+            [(1, 5, 3), (3, 9, 16), (3, 387, 24), (5, 48, 192), (9, 33, 200), (4, 17, 77), (2, 8, 33)]
+        {
             let x: Vec<f32> = (0..rows * inputs).map(number).collect();
             let w: Vec<f32> = (0..inputs * outputs).map(|at| number(at + 3)).collect();
             let bias: Vec<f32> = (0..outputs).map(|at| number(at + 11)).collect();

@@ -13,6 +13,7 @@ use crate::model_file::{ModelFile, ModelFileError};
 
 pub mod peer;
 mod traffic;
+mod vitals;
 
 /// Inputs in a batch, and devices or patients that take turns.
 pub const BATCH: usize = 64;
@@ -45,6 +46,7 @@ pub fn workload(file: &ModelFile) -> Option<Result<Box<dyn Workload>, ModelFileE
     let name = file.metadata.name.as_str();
     match name {
         "traffic-unsupervised" => None,
+        "vital-signs" => Some(vitals::workload(file)),
         _ if name.starts_with("traffic-") => Some(traffic::workload(file)),
         _ => None,
     }
