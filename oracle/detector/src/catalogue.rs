@@ -199,13 +199,14 @@ pub const fn catalogue() -> &'static [&'static dyn Trainable] {
     &CATALOGUE
 }
 
-static CATALOGUE: [&dyn Trainable; 7] = [
+static CATALOGUE: [&dyn Trainable; 8] = [
     &serving_report::Serving,
     &full_columns::WUSTL_EHMS,
     &full_columns::CICIDS2017,
     &full_columns::UNSW_NB15,
     &full_columns::NSL_KDD,
     &crate::unsupervised::Unsupervised,
+    &crate::ecg::EcgBeats,
     &VitalSignsModel,
 ];
 

@@ -4,6 +4,7 @@ use crate::model_file::{ModelFile, ModelFileError};
 
 /// Name and file of every committed model. A new one is one line: `("NAME", include_bytes!("../models/NAME.safetensors"))`.
 const COMMITTED: &[(&str, &[u8])] = &[
+    ("ecg-beats", include_bytes!("../models/ecg-beats.safetensors")),
     ("traffic-serving", include_bytes!("../models/traffic-serving.safetensors")),
     ("traffic-wustl-ehms-2020", include_bytes!("../models/traffic-wustl-ehms-2020.safetensors")),
     ("traffic-cicids2017", include_bytes!("../models/traffic-cicids2017.safetensors")),

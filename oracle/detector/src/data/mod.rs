@@ -6,6 +6,7 @@
 
 pub mod cicids2017;
 pub mod folds;
+pub mod mitdb;
 pub mod nsl_kdd;
 pub mod physionet2012;
 pub mod table;

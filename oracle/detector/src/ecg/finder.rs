@@ -212,6 +212,13 @@ impl BeatFinder {
         self.now
     }
 
+    /// Size in memory, buffers included, bytes.
+    #[must_use]
+    pub fn state_bytes(&self) -> usize {
+        let waiting = self.waiting.capacity() * size_of::<Candidate>() + self.found.capacity() * size_of::<u64>();
+        size_of::<Self>() + size_of_val(&*self.kept) + waiting
+    }
+
     /// A sample that is still kept, in mV.
     pub(crate) fn sample(&self, at: u64) -> Option<f32> {
         (at < self.now && at + KEPT_SAMPLES as u64 >= self.now).then(|| self.kept[slot(at, KEPT_SAMPLES)])
