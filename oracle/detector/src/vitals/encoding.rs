@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn missing_gives_zero_and_a_mask_and_nothing_is_out_of_bounds() {
-        let rows = vec![vec![1.0_f32; FEATURES], vec![3.0; FEATURES]];
+        let rows = [vec![1.0_f32; FEATURES], vec![3.0; FEATURES]];
         let encoding = Encoding::fit(rows.iter().map(Vec::as_slice));
         let mut inputs = vec![9.0; INPUTS];
         let mut features = vec![f32::NAN; FEATURES];
