@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use pulsegate_detector::runtime::kind_name;
-use pulsegate_detector::{Assessment, NotAssessed, Verdict};
+use pulsegate_detector::{Assessment, News2, NotAssessed, PhysiologyDetector as _, Verdict};
 use pulsegate_ledger::Signer;
 use pulsegate_oracle::detectors::ModelState;
 use pulsegate_rules::registry::DetectorKind;
@@ -82,7 +82,8 @@ pub(super) async fn exchange(
     judged.sort_unstable();
     judged.dedup();
     for (kind, model) in &judged {
-        tale.say(format_args!("vital signs were judged by {}, {}", kind_name(*kind), short(&model.to_string())));
+        let name = if *model == News2::default().model() { "NEWS2" } else { kind_name(*kind) };
+        tale.say(format_args!("vital signs were judged by {name}, {}", short(&model.to_string())));
     }
     tale.expect(judged.len() >= 2, "the request-rate rule and NEWS2 judge, whatever else does")?;
     // Traffic comes with readings of every kind, so that its model's absence shows.
