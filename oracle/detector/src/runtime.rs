@@ -7,6 +7,7 @@
 use pulsegate_rules::ModelId;
 use pulsegate_rules::registry::DetectorKind;
 
+use crate::ecg::{ECG_PATIENTS_MAX, EcgDetector};
 use crate::model_file::{ModelFile, ModelFileError};
 use crate::models;
 use crate::seam::{PhysiologyDetector, TrafficDetector};
@@ -120,7 +121,11 @@ pub fn load(kind: DetectorKind, file: &ModelFile) -> Result<Detector, LoadError>
             let detector = UnsupervisedTraffic::new(file, UNSUPERVISED_DEVICES_MAX);
             Ok(Detector::Traffic(Box::new(detector.map_err(|error| unfit(error.code(), &error))?)))
         }
-        DetectorKind::RequestRate | DetectorKind::EcgBeats => Err(LoadError::NotServed { name: name() }),
+        DetectorKind::EcgBeats => {
+            let detector = EcgDetector::new(file, ECG_PATIENTS_MAX);
+            Ok(Detector::Physiology(Box::new(detector.map_err(|error| unfit(error.code(), &error))?)))
+        }
+        DetectorKind::RequestRate => Err(LoadError::NotServed { name: name() }),
     }
 }
 
