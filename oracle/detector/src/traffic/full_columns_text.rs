@@ -121,7 +121,7 @@ pub(super) fn nsl_kdd() -> Description {
     }
 }
 
-pub(super) const SERVING_PROTOCOL: &str = "Four sets together, at most 20,000 flows of each (whole groups of identical rows), five folds by \
+pub(super) const SERVING_PROTOCOL: &str = "Four sets together, about 20,000 flows of each that has more (whole groups of identical rows), five folds by \
     groups, sets and classes spread evenly. Each fold is judged by a network that was trained on the other four; temperature and threshold \
     for it were fitted on their out-of-fold outputs. In every epoch each set gives as many benign as attacking flows. The committed weights \
     were trained on all rows with the same recipe.";

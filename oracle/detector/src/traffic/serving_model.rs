@@ -37,8 +37,8 @@ use pulsegate_rules::registry::DetectorKind;
 pub const NAME: &str = "traffic-serving";
 /// The sets that it learns from.
 pub const SETS: [Set; 4] = [Set::WustlEhms, Set::Cicids2017, Set::UnswNb15, Set::NslKdd(NslPart::Train)];
-/// Most flows of each set: whole groups in the order of the file.
-pub const FLOWS_PER_SET_MAX: usize = 20_000;
+/// About how many flows of a set are taken where it has more and no order: whole groups, by a hash of the group.
+pub const FLOWS_PER_SET: usize = 20_000;
 /// Flows drawn per set and class in an epoch.
 const DRAWN: usize = 2_500;
 /// Benign flows per set from which the invented windows of a batch are drawn.
@@ -114,13 +114,13 @@ impl Pooled {
     }
 }
 
-/// All rows of a set in order; of the others, whole groups in the order of the file until there are enough.
+/// All rows of a set that has an order or few rows; of the others, whole groups picked by a hash.
 fn kept_rows(set: &TrafficSet) -> Vec<usize> {
-    if set.order == Order::Capture || set.len() <= FLOWS_PER_SET_MAX {
+    if set.order == Order::Capture || set.len() <= FLOWS_PER_SET {
         return (0..set.len()).collect();
     }
     // A group's number is a hash where rows are grouped by their features, and the row's own number otherwise.
-    let share = FLOWS_PER_SET_MAX as u64 * 1_000 / set.len() as u64;
+    let share = FLOWS_PER_SET as u64 * 1_000 / set.len() as u64;
     (0..set.len())
         .filter(|row| set.groups[*row].wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32 & 0xFFFF < share * 65_536 / 1_000)
         .collect()
