@@ -20,7 +20,7 @@ use crate::metrics::{Metrics, kind_name};
 use crate::stages::anchor::Anchor;
 use crate::stages::assess::Assess;
 use crate::stages::screen::{Received, Screen};
-use crate::stages::seal::Seal;
+use crate::stages::seal::{JudgedReading, Seal};
 use crate::stages::store::Store;
 use crate::stages::{Backoff, Item, Stage, StageError};
 
@@ -78,13 +78,13 @@ struct Line {
 impl Line {
     /// Works on one group; says whether there may be more at once.
     async fn step(&mut self) -> Result<bool, StageError> {
-        let context = &self.context;
+        let context = Arc::clone(&self.context);
         if context.log.waiting().records.load(Ordering::SeqCst) >= context.config.log_entries_max {
             return Ok(false);
         }
         let unparked = self.seal.unpark(GROUP_READINGS_MAX).await?;
         // What could not be sealed again must not keep new readings from their turn.
-        if !unparked.is_empty() && self.seal.run(unparked).await? > 0 {
+        if !unparked.is_empty() && self.sealed(unparked).await? > 0 {
             return Ok(true);
         }
         let cursor = self.cursor;
@@ -102,15 +102,23 @@ impl Line {
             received.push(Item { position: entry.position, value });
         }
         // Between two groups, so that all of a group is judged by the same models.
-        self.panel.lock().unwrap_or_else(PoisonError::into_inner).change(self.context.models.changes());
+        self.panel.lock().unwrap_or_else(PoisonError::into_inner).change(context.models.changes());
         let readings = received.len();
-        let metrics = &self.context.metrics;
+        let metrics = &context.metrics;
         let screened = timed(metrics, "screen", readings, self.screen.run(received)).await?;
         let judged = timed(metrics, "assess", readings, self.assess.run(screened)).await?;
         // From here the group is sealed or parked, also when sealing fails, so the detectors see every reading once.
         self.cursor = last;
-        timed(metrics, "seal", readings, self.seal.run(judged)).await?;
+        self.sealed(judged).await?;
         Ok(true)
+    }
+
+    /// Seals what can be sealed and measures how long that took; says how many were.
+    async fn sealed(&mut self, judged: Vec<Item<JudgedReading>>) -> Result<u64, StageError> {
+        let began = Instant::now();
+        let sealed = self.seal.run(judged).await?;
+        self.context.metrics.stage("seal", began.elapsed(), usize::try_from(sealed).unwrap_or(usize::MAX));
+        Ok(sealed)
     }
 }
 
