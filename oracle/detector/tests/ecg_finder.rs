@@ -1,5 +1,6 @@
 //! The beat finder on the records of the MIT-BIH Arrhythmia Database (where `PULSEGATE_DATA` names a folder with `mitdb/records`) and on
 //! made-up signals.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
 //! The beat model on live readings: one patient after another, in blocks, with gaps, late and poisoned ones.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use pulsegate_detector::ecg::{
     BEAT_CLASSES, BeatFinder, BeatModel, BeatStream, DescribedBeat, ECG_HZ, EcgDetector, FINDER_STATE_BYTES,

@@ -177,7 +177,8 @@ fn train_member(
         let logits = forward(tape, &layers, signal, context);
         tape.cross_entropy(logits, &targets, None)
     };
-    let order = |_: usize, rng: &mut ChaCha8Rng| urn.draw(DRAWN.min(4 * rows.len()), rng);
+    let real = rows.iter().filter(|row| !is_made_up(data.beats[**row].record)).count();
+    let order = |_: usize, rng: &mut ChaCha8Rng| urn.draw(DRAWN.min(4 * real), rng);
     fit(&mut member.parameters, &schedule, checkpoint.as_deref(), progress, order, loss, |_, _, _| {})?;
     Ok(member)
 }
