@@ -20,8 +20,8 @@ use pulsegate_rules::{Category, ModelId};
 use super::panics;
 use crate::metrics::Metrics;
 
-/// Longest label that a model may give, bytes.
-pub(crate) const LABEL_BYTES_MAX: usize = 64;
+/// Longest label, or name of a missing input, that a model may give, bytes: a sentence.
+pub(crate) const LABEL_BYTES_MAX: usize = 256;
 /// Most missing inputs that a finding may name.
 pub(crate) const MISSING_MAX: usize = 128;
 

@@ -78,7 +78,11 @@ pub(super) async fn exchange(
         }
     }
     tale.fact("models", &standings);
-    let mut judged: Vec<_> = verdicts(tale, world, streamed).await?.iter().flat_map(Verdict::models).collect();
+    let verdicts = verdicts(tale, world, streamed).await?;
+    let failed = Assessment::NotAssessed(NotAssessed::Failed);
+    let has_failed = verdicts.iter().any(|verdict| verdict.physiology.iter().any(|judged| judged.assessment == failed));
+    tale.expect(!has_failed, "no detector of vital signs failed")?;
+    let mut judged: Vec<_> = verdicts.iter().flat_map(Verdict::models).collect();
     judged.sort_unstable();
     judged.dedup();
     for (kind, model) in &judged {
