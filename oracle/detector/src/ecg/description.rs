@@ -20,7 +20,7 @@ pub(super) const DESCRIPTION: Description = Description {
         "Silence: a stretch without any beat is not assessed, because a loose electrode looks the same.",
     ],
     limits: &[
-        "One lead (MLII, or near it) at 90 to 1,100 Hz; 44 patients of one hospital, recorded before 1980.",
+        "One lead (MLII, or near it) at 90 to 1,100 Hz; 22 training and 17 test records of half an hour, of one laboratory, recorded before 1980.",
         "Fusion beats (F) and unknown beats (Q) are hardly recognised; both are rare and F comes from few patients.",
         "Supraventricular beats are told by their early time above all, so atrial fibrillation gives false ones, and an ectopic rhythm \
             as slow as the patient's own gives none.",
