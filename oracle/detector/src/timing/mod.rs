@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::model_file::{ModelFile, ModelFileError};
 
+mod ecg;
 pub mod peer;
 mod traffic;
 mod vitals;
@@ -46,6 +47,7 @@ pub fn workload(file: &ModelFile) -> Option<Result<Box<dyn Workload>, ModelFileE
     let name = file.metadata.name.as_str();
     match name {
         "traffic-unsupervised" => None,
+        "ecg-beats" => Some(ecg::workload(file)),
         "vital-signs" => Some(vitals::workload(file)),
         _ if name.starts_with("traffic-") => Some(traffic::workload(file)),
         _ => None,
