@@ -221,9 +221,9 @@ fn record(
 fn flatten(window: &mut [f32; WINDOW], share: f32) {
     let (from, to) = (6, 37);
     let (left, right) = (window[from], window[to]);
-    for at in from..to {
-        let line = left + (right - left) * (at - from) as f32 / (to - from) as f32;
-        window[at] += share * (line - window[at]);
+    for (step, sample) in window[from..to].iter_mut().enumerate() {
+        let line = left + (right - left) * step as f32 / (to - from) as f32;
+        *sample += share * (line - *sample);
     }
 }
 
@@ -240,10 +240,8 @@ fn bump(window: &mut [f32; WINDOW], (height, middle, width, _): (f32, f32, f32, 
 fn overlap(window: &mut [f32; WINDOW], before: &[f32; WINDOW], rr_s: f32) {
     let later = (rr_s * WINDOW_HZ).round() as usize;
     let rest = before[WINDOW - 1];
-    for at in 0..WINDOW_R - 8 {
-        if let Some(value) = before.get(at + later) {
-            window[at] += 0.8 * (value - rest);
-        }
+    for (sample, value) in window[..WINDOW_R - 8].iter_mut().zip(before.iter().skip(later)) {
+        *sample += 0.8 * (value - rest);
     }
 }
 

@@ -186,15 +186,18 @@ fn train_member(
 /// Rows by class and record, to be drawn evenly.
 struct Urn {
     /// Per class: the running sum of the records' weights, and the records' rows.
-    classes: Vec<(f32, Vec<(f32, Vec<usize>)>)>,
+    classes: Vec<(f32, Vec<Weighted>)>,
 }
+
+/// The running sum of the weights up to a record, and its rows.
+type Weighted = (f32, Vec<usize>);
 
 impl Urn {
     fn new(beats: &[Beat], rows: &[usize]) -> Self {
         let mut classes = Vec::new();
         let mut share_sum = 0.0;
         for (class, share) in SHARES.into_iter().enumerate() {
-            let mut records: Vec<(f32, Vec<usize>)> = Vec::new();
+            let mut records: Vec<Weighted> = Vec::new();
             let mut record = None;
             for row in rows.iter().copied().filter(|row| beats[*row].class == class) {
                 if record.replace(beats[row].record) != Some(beats[row].record) {
