@@ -165,13 +165,8 @@ impl Encoding {
             }
             match column {
                 Column::Number => {
-                    // Edges rise: bins below the value are full, bins above it empty, and one has a share.
-                    let passed = seen.values.partition_point(|edge| edge <= value);
-                    let full = passed.saturating_sub(1).min(slots);
-                    target[..full].fill(1.0);
-                    if passed > 0 && full < slots {
-                        let (low, high) = (seen.values[full], seen.values[full + 1]);
-                        target[full] = ((value - low) / (high - low)).clamp(0.0, 1.0);
+                    for (element, edge) in target.iter_mut().zip(seen.values.windows(2)) {
+                        *element = ((value - edge[0]) / (edge[1] - edge[0])).clamp(0.0, 1.0);
                     }
                 }
                 Column::Codes(_) => {
