@@ -65,7 +65,8 @@ fn physiology(judged: &Judged<PhysiologyFinding>) -> Option<String> {
         PhysiologyClass::Unremarkable => "unremarkable",
         PhysiologyClass::Unwell => "unwell",
     };
-    Some(said(judged.detector, class, finding.label.as_deref(), finding.confidence))
+    let label = finding.label.as_deref().filter(|_| finding.class == PhysiologyClass::Unwell);
+    Some(said(judged.detector, class, label, finding.confidence))
 }
 
 /// What a detector said of the device, when there is something to say.

@@ -1,5 +1,7 @@
 //! Why the committed models judge as they do: their answers on a synthetic log, and that asking changes nothing.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 
 use pulsegate_detector::command::{Command, CommandError, ExplainArgs, run};

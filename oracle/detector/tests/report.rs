@@ -1,5 +1,7 @@
 //! A report of invented predictions: every promised part is there, and nothing of single rows stays behind.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 
 use ndarray::Array2;

@@ -32,7 +32,7 @@ fn recipe() -> Recipe {
 
 /// A capture in which a flow is an attack when the flow three before it was marked.
 fn flows(rows: usize) -> LabelledFlows {
-    let mark = |row: usize| (row * row + row / 3) % 7 == 0;
+    let mark = |row: usize| (row * row + row / 3).is_multiple_of(7);
     let value = |(row, column): (usize, usize)| match column {
         0 => f32::from(u8::from(mark(row))),
         1 if row % 11 == 0 => f32::NAN,
@@ -67,7 +67,7 @@ fn experiment(checkpoint: Option<&std::path::Path>, epochs: Option<usize>) -> Ex
 fn trained(epochs: Option<usize>, checkpoint: Option<&std::path::Path>) -> (ModelFile, LabelledFlows) {
     let flows = flows(300);
     let experiment = experiment(checkpoint, epochs);
-    let (fitted, judgement) = experiment.train_for_use(&flows).unwrap();
+    let (fitted, judgement) = experiment.train_for_use(&flows).expect("the flows can be learnt from");
     (fitted.to_file(experiment.metadata(&fitted, &flows, judgement)), flows)
 }
 

@@ -38,7 +38,8 @@ impl Trainable for EcgBeats {
     ) -> Result<Evaluation, TrainError> {
         if options.cross_validate {
             if !data.join(mitdb::TEST_FILE).is_file() {
-                let reason = format!("the protocol needs a folder with {} and {}", mitdb::TRAIN_FILE, mitdb::TEST_FILE);
+                let (train, test) = (mitdb::TRAIN_FILE, mitdb::TEST_FILE);
+                let reason = format!("{} is not a folder with {train} and {test}", data.display());
                 return Err(TrainError::Unsuitable { reason });
             }
             let (seed, epochs, checkpoint) = (options.seed, options.epochs, options.checkpoint.clone());

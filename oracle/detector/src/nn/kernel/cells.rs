@@ -201,15 +201,15 @@ fn tanh_parts<S: Simd>(simd: S, x: S::f32s) -> (S::f32s, S::f32s) {
     // The bound comes first: of a comparison with NaN the second operand is taken.
     let x = simd.max_f32s(at(-7.905_311), simd.min_f32s(at(7.905_311), x));
     let square = simd.mul_f32s(x, x);
-    let n = simd.mul_add_e_f32s(square, at(-2.760_768_5e-16), at(2.000_187_9e-13));
+    let n = simd.mul_add_e_f32s(square, at(-2.760_768_5e-16), at(2.000_188e-13));
     let n = simd.mul_add_e_f32s(square, n, at(-8.604_672e-11));
     let n = simd.mul_add_e_f32s(square, n, at(5.122_297e-8));
     let n = simd.mul_add_e_f32s(square, n, at(1.485_722_4e-5));
     let n = simd.mul_add_e_f32s(square, n, at(6.372_619_4e-4));
     let n = simd.mul_add_e_f32s(square, n, at(4.893_524_6e-3));
-    let q = simd.mul_add_e_f32s(square, at(1.198_258_4e-6), at(1.185_347_06e-4));
+    let q = simd.mul_add_e_f32s(square, at(1.198_258_4e-6), at(1.185_347_1e-4));
     let q = simd.mul_add_e_f32s(square, q, at(2.268_434_6e-3));
-    let q = simd.mul_add_e_f32s(square, q, at(4.893_525_2e-3));
+    let q = simd.mul_add_e_f32s(square, q, at(4.893_525e-3));
     (simd.mul_f32s(x, n), q)
 }
 
