@@ -1,5 +1,7 @@
 //! What goes wrong on the command line: every error has a stable code and says what to do next, and nothing is left behind.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::{Path, PathBuf};
 
 use pulsegate_detector::catalogue::catalogue;

@@ -1,5 +1,7 @@
 //! Damaged copies of the public sets: every fault is told with the file and the place. Needs PULSEGATE_DATA; says so when it is not set.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 

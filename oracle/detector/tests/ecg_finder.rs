@@ -12,7 +12,7 @@ const PACED: [&str; 4] = ["102", "104", "107", "217"];
 
 fn records() -> Option<Vec<PathBuf>> {
     let Some(data) = std::env::var_os("PULSEGATE_DATA") else {
-        println!("left out: PULSEGATE_DATA names no folder with mitdb/records");
+        eprintln!("left out: PULSEGATE_DATA names no folder with mitdb/records");
         return None;
     };
     let folder = PathBuf::from(data).join("mitdb/records");
@@ -48,10 +48,10 @@ fn beats_of_the_recorded_patients_are_found() {
         let (mean_ms, deviation_ms) = score.offset_ms();
         let (sensitivity, predictivity) = (score.sensitivity() * 100.0, score.predictivity() * 100.0);
         let name = header.file_stem().unwrap().display();
-        println!("{name}: Se {sensitivity:.2} +P {predictivity:.2}, {mean_ms:.1} ± {deviation_ms:.1} ms, {score:?}");
+        eprintln!("{name}: Se {sensitivity:.2} +P {predictivity:.2}, {mean_ms:.1} ± {deviation_ms:.1} ms, {score:?}");
         all = all.and(score);
     }
-    println!("all: Se {:.3} +P {:.3} {all:?}", all.sensitivity() * 100.0, all.predictivity() * 100.0);
+    eprintln!("all: Se {:.3} +P {:.3} {all:?}", all.sensitivity() * 100.0, all.predictivity() * 100.0);
     assert!(all.sensitivity() >= 0.995 && all.predictivity() >= 0.995);
 }
 

@@ -1,5 +1,7 @@
 //! The committed deployed model behind the seam: what it says of plain device traffic and of attacks, and what it refuses.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use pulsegate_detector::model_file::ModelFile;
 use pulsegate_detector::traffic::detector::{DeepTraffic, TRAFFIC_DEVICES_MAX, TRAFFIC_STATE_BYTES};
 use pulsegate_detector::traffic::{ConnectionState, Flow, Protocol, Service};
@@ -126,7 +128,8 @@ fn a_poisoned_flow_is_refused_and_touches_nobody() {
 fn the_order_of_devices_changes_nothing() {
     let (mut forward, mut backward) = (detector(), detector());
     for minute in 0..20 {
-        let flow = |device: u8| if device % 3 == 0 { probe(minute) } else { heartbeat(minute + u64::from(device)) };
+        let flow =
+            |device: u8| if device.is_multiple_of(3) { probe(minute) } else { heartbeat(minute + u64::from(device)) };
         let first: Vec<_> = (0..10).map(|device| finding(&mut forward, device, flow(device))).collect();
         let mut second: Vec<_> = (0..10).rev().map(|device| finding(&mut backward, device, flow(device))).collect();
         second.reverse();
@@ -137,7 +140,7 @@ fn the_order_of_devices_changes_nothing() {
 #[test]
 fn the_state_of_a_device_is_as_stated() {
     assert_eq!(detector().state_bytes(), TRAFFIC_STATE_BYTES);
-    assert!(TRAFFIC_STATE_BYTES * TRAFFIC_DEVICES_MAX < 200 << 20, "all devices fit into 200 MiB");
+    const { assert!(TRAFFIC_STATE_BYTES * TRAFFIC_DEVICES_MAX < 200 << 20, "all devices fit into 200 MiB") };
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The committed weights of the traffic models give the outputs that they gave when they were trained.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use pulsegate_detector::model_file::ModelFile;
 use pulsegate_detector::traffic::encoding::Column;
 use pulsegate_detector::traffic::model::TrafficModel;
