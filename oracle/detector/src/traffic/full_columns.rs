@@ -62,7 +62,7 @@ pub static CICIDS2017: FullColumns = FullColumns {
     name: "traffic-cicids2017",
     set: Set::Cicids2017,
     recipe: recipes::CICIDS2017,
-    rule: Rule::BenignShare(recipes::CICIDS2017_BENIGN_SHARE),
+    rule: Rule::MostProbable,
     ablations: &[
         Ablation { name: "without the recurrent part", without_columns: &[], change: WITHOUT_LSTM },
         Ablation { name: "without Dst Port", without_columns: &["Dst Port"], change: |recipe| recipe },

@@ -69,7 +69,16 @@ pub(super) fn cicids2017() -> Description {
             "The two port scans are one class here: the features cannot tell them apart.",
             "Shares of classes are artificial (benign 13 %), so accuracy and precision do not carry over to a network.",
             "Five classes have fewer than sixty rows; their figures move with every single row.",
-            "The threshold that is meant to let three benign flows in ten thousand alarm rests on one or two benign flows among those at hand.",
+            "The rule of decision was changed after results of the cross-validation were seen. The first one, a threshold that three held-out benign flows \
+             in ten thousand pass, gave accuracy 0.9953, macro-F1 0.9089 and 0.0008 of the benign flows alarming, because it rested on one or two benign \
+             flows and called many attacks benign, of the rare classes most. Now the most probable class decides; networks and folds are the same.",
+            "Of the aims, that of a macro-F1 of 0.98 is met by 0.0014, less than its interval is wide (0.9663 to 0.9931); that of an accuracy of 0.9993 is missed \
+             by 0.0004; that of at most 0.0003 of the benign flows alarming is missed by 0.0014 (0.0017, ten of 5,994 flows). The first rule missed all \
+             three. Gradient boosting misses accuracy and alarms too.",
+            "Against gradient boosting (six settings searched, at most 300 rounds) it is level in accuracy and alarms and behind in macro-F1 by 0.0127, in \
+             the rare classes Infiltration and SQL Injection.",
+            "The recurrent part adds nothing that can be told from chance here: without it accuracy is the same 0.9989 and the macro-F1 0.9811.",
+            "It reads `Dst Port`; without it 0.0027 of the benign flows alarm.",
         ],
         calibration: TEMPERATURE,
         data_folder: "cicids2017_improved",

@@ -39,8 +39,6 @@ pub const WUSTL_EHMS: Recipe = Recipe {
 
 /// CICIDS-2017.
 pub const CICIDS2017: Recipe = Recipe { bins: 24, epochs: 11, ..UNORDERED };
-/// Share of held-out benign flows that may be called an attack.
-pub const CICIDS2017_BENIGN_SHARE: f32 = 0.0003;
 
 /// UNSW-NB15.
 pub const UNSW_NB15: Recipe = Recipe {
