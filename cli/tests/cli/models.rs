@@ -23,13 +23,13 @@ fn write_model(path: &Path, seed: u64, metrics_sha256: Option<String>) {
         seed,
         metrics_sha256,
     };
-    std::fs::write(path, ModelFile::new(metadata, &Parameters::new()).to_bytes()).unwrap();
+    std::fs::write(path, ModelFile::new(metadata, &Parameters::new()).to_bytes()).expect("the model is written");
 }
 
 fn vital_signs(folder: &Path) -> Value {
     let list = json(folder, &["oracle", "model", "list"]);
     let of = |standing: &&Value| standing["detector"] == "vital-signs";
-    list.as_array().unwrap().iter().find(of).unwrap().clone()
+    list.as_array().expect("a list of models").iter().find(of).expect("every kind is listed").clone()
 }
 
 #[test]
