@@ -30,8 +30,11 @@ pub struct Interval {
     pub high: f64,
 }
 
+/// A number in the form that serde_json keeps it in: with its arbitrary precision, which other crates of a program may switch on for all,
+/// a plain float cannot be read out of a flattened structure.
 fn number_or_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN))
+    let number = Option::<serde_json::Number>::deserialize(deserializer)?;
+    Ok(number.and_then(|number| number.as_f64()).unwrap_or(f64::NAN))
 }
 
 impl Interval {
