@@ -97,6 +97,7 @@ macro_rules! from_coded {
 }
 
 from_coded!(
+    pulsegate_detector::command::CommandError,
     pulsegate_device_agent::AgentError,
     pulsegate_device_agent::sources::SourceError,
     pulsegate_ledger::LedgerError,

@@ -1,6 +1,7 @@
 //! The commands, one file each: its arguments, what it prints, and nothing that another command could need.
 
 mod demo;
+mod detector;
 mod device;
 mod enrol;
 mod explain;
@@ -95,6 +96,9 @@ enum Command {
     /// Operator: make an oracle's keys, admit it to the contracts, choose its detector models
     #[command(subcommand)]
     Oracle(oracle::Command),
+    /// Train, judge and describe the models that watch over devices and patients
+    #[command(subcommand)]
+    Detector(detector::Command),
 }
 
 /// Runs the command that the arguments name.
@@ -118,5 +122,6 @@ pub(crate) async fn run(cli: Cli) -> Outcome<()> {
         Command::Verify(args) => verify::run(&globals, args).await,
         Command::Wallet(command) => wallet::run(&globals, command).await,
         Command::Oracle(command) => oracle::run(&globals, command).await,
+        Command::Detector(command) => detector::run(&globals, &command),
     }
 }

@@ -97,13 +97,13 @@ fn evaluation() -> Evaluation {
     }
 }
 
-fn options(boosting: Option<&str>) -> ReportOptions {
+fn options(boosting: Option<Boosting>) -> ReportOptions {
     ReportOptions {
         model: "traffic-invented".to_owned(),
         model_id: None,
         command: "pulsegate detector evaluate --model traffic-invented --cross-validate".to_owned(),
         resampling: Resampling { resamples: 60, seed: 5 },
-        boosting: boosting.map(|interpreter| Boosting { interpreter: interpreter.into() }),
+        boosting,
     }
 }
 
@@ -190,10 +190,15 @@ fn the_same_evaluation_and_seed_give_the_same_files() {
 #[test]
 fn a_failing_boosting_script_leaves_a_clear_error_and_no_row() {
     let folder = tempfile::tempdir().unwrap();
-    let error = write(evaluation(), &options(Some("/bin/false")), folder.path(), &Silent).unwrap_err();
+    let (report, kept) = (folder.path().join("report"), folder.path().join("report.boosting"));
+    let boosting = Boosting { interpreter: "/bin/false".into(), folder: kept.clone() };
+    let error = write(evaluation(), &options(Some(boosting)), &report, &Silent).unwrap_err();
     assert!(matches!(error, ReportError::BoostingFailed { .. }), "{error}");
     assert!(error.to_string().contains("requirements.txt"), "{error}");
-    assert_eq!(names(folder.path()), ["requirements.txt"]);
+    assert_eq!(
+        (names(&report), names(&kept)),
+        (Vec::new(), vec!["boosting.py".to_owned(), "requirements.txt".to_owned()])
+    );
 }
 
 #[test]

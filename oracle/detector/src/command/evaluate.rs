@@ -33,7 +33,8 @@ pub struct Args {
     /// Train and test by the set's own protocol (grouped folds, or its official parts) instead of judging the weights.
     #[arg(long)]
     pub cross_validate: bool,
-    /// A Python 3 with the packages of baselines/requirements.txt: adds gradient boosting, trained on exactly the same rows.
+    /// A Python 3 with the packages of baselines/requirements.txt: adds gradient boosting, trained on exactly the same rows. Its results
+    /// are kept in DIR.boosting and taken again while rows and seed are the same.
     #[arg(long, value_name = "PYTHON")]
     pub boosting: Option<PathBuf>,
     /// Seed of folds, training and resamples.
@@ -84,7 +85,10 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<(), CommandE
         model_id: judged.map(|weights| weights.id().to_string()),
         command: command(args, name),
         resampling: Resampling { resamples: args.resamples, seed: args.seed },
-        boosting: args.boosting.clone().map(|interpreter| Boosting { interpreter }),
+        boosting: args
+            .boosting
+            .clone()
+            .map(|interpreter| Boosting { interpreter, folder: beside(&args.report, ".boosting") }),
     };
     let figures = write(evaluation, &options, &args.report, console.progress)?;
     if let Some(folder) = &checkpoint {

@@ -1,8 +1,10 @@
 //! The gradient-boosting baseline: a Python script in a process of its own, on exactly the rows of the evaluation.
 //!
 //! The rows go out as `rows.csv.gz` (`part,truth,group,FEATURES…`, an empty cell is missing) and come back as `boosting.csv.gz`
-//! (`row,p0…,decided`) and `boosting.json`. Guarantees: the exported rows and the predictions of single rows are removed afterwards, also
-//! when the script fails; what comes back is checked before it is measured. Must not: use a network, or a script from the working folder.
+//! (`row,p0…,decided`) and `boosting.json`. What came back is kept in a folder beside the report with the digest of rows, script and seed, so
+//! that judging another deep model on the same rows does not train the baseline again. Guarantees: the exported rows are removed
+//! afterwards, also when the script fails; what comes back is checked before it is measured. Must not: use a network, or a script from the
+//! working folder.
 
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,7 @@ use flate2::write::GzEncoder;
 use ndarray::Array2;
 
 use super::ReportError;
+use crate::InputsDigest;
 use crate::measure::{Predictions, Rows};
 
 /// Longest `boosting.csv.gz` once unpacked, bytes.
@@ -32,9 +35,12 @@ pub(crate) const NAME: &str = "Gradient boosting";
 pub struct Boosting {
     /// A Python 3 that has what the script needs.
     pub interpreter: PathBuf,
+    /// Where its results are kept between evaluations of the same rows; made if need be.
+    pub folder: PathBuf,
 }
 
-/// Runs the script in the folder on the rows; gives its predictions of the tested rows and what it says of its settings.
+/// Runs the script on the rows, or takes what it said of the same rows before; gives its predictions of the tested rows and what it says of
+/// its settings.
 ///
 /// # Errors
 /// [`ReportError`] when Python or what the script needs is absent, or when it wrote what cannot be used.
@@ -43,48 +49,52 @@ pub(crate) fn run(
     rows: &Rows,
     tested: &[usize],
     seed: u64,
-    folder: &Path,
 ) -> Result<(Predictions, serde_json::Value), ReportError> {
     if crate::measure::splits(rows, tested).iter().any(|(training, _)| training.is_empty()) {
         return Err(ReportError::BoostingWithoutTraining);
     }
-    let [export, script, requirements, predictions, settings] =
-        ["rows.csv.gz", "boosting.py", "requirements.txt", "boosting.csv.gz", "boosting.json"]
-            .map(|name| folder.join(name));
-    let outcome = start(boosting, rows, seed, folder, [&export, &script, &requirements]).and_then(|()| {
-        let read = read(&predictions, rows, tested)?;
-        let unusable = |reason: String| ReportError::BoostingUnusable { path: settings.clone(), reason };
-        let text = std::fs::read_to_string(&settings).map_err(|error| unusable(error.to_string()))?;
-        Ok((read, serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))?))
-    });
-    // The list of requirements stays after a failure, because the message names it; rows never stay.
-    let done = outcome.is_ok();
-    for file in [&export, &predictions, &script].into_iter().chain(done.then_some(&requirements)) {
-        let _ = std::fs::remove_file(file);
-    }
+    let folder = &boosting.folder;
+    std::fs::create_dir_all(folder).map_err(ReportError::file(folder))?;
+    let [export, digest, predictions, settings] =
+        ["rows.csv.gz", "inputs.sha256", "boosting.csv.gz", "boosting.json"].map(|name| folder.join(name));
+    let outcome = write(&export, rows)
+        .and_then(|()| inputs(&export, seed))
+        .map_err(ReportError::file(&export))
+        .and_then(|inputs| {
+            let known = std::fs::read_to_string(&digest).is_ok_and(|known| known.trim() == inputs);
+            if !known {
+                let _ = std::fs::remove_file(&digest);
+                start(boosting, seed)?;
+            }
+            let read = read(&predictions, rows, tested)?;
+            let unusable = |reason: String| ReportError::BoostingUnusable { path: settings.clone(), reason };
+            let text = std::fs::read_to_string(&settings).map_err(|error| unusable(error.to_string()))?;
+            let told = serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))?;
+            // Only what could be read back counts as known the next time.
+            std::fs::write(&digest, inputs + "\n").map_err(ReportError::file(&digest))?;
+            Ok((read, told))
+        });
+    let _ = std::fs::remove_file(&export);
     outcome
 }
 
-fn start(
-    boosting: &Boosting,
-    rows: &Rows,
-    seed: u64,
-    folder: &Path,
-    [export, script, requirements]: [&Path; 3],
-) -> Result<(), ReportError> {
-    write(export, rows).map_err(ReportError::file(export))?;
-    std::fs::write(script, SCRIPT).map_err(ReportError::file(script))?;
-    std::fs::write(requirements, REQUIREMENTS).map_err(ReportError::file(requirements))?;
+/// SHA-256 over the exported rows, the script and the seed, hex.
+fn inputs(export: &Path, seed: u64) -> std::io::Result<String> {
+    let rows = std::fs::read(export)?;
+    Ok(InputsDigest::of(&[&rows, SCRIPT.as_bytes(), &seed.to_be_bytes()]).to_string())
+}
+
+fn start(boosting: &Boosting, seed: u64) -> Result<(), ReportError> {
+    let [script, requirements] = ["boosting.py", "requirements.txt"].map(|name| boosting.folder.join(name));
+    std::fs::write(&script, SCRIPT).map_err(ReportError::file(&script))?;
+    std::fs::write(&requirements, REQUIREMENTS).map_err(ReportError::file(&requirements))?;
     let mut command = Command::new(&boosting.interpreter);
     // What the script says goes to standard error with its own errors; standard output belongs to this program's result.
-    command.arg(script).arg(folder).arg("--seed").arg(seed.to_string()).stdin(Stdio::null()).stdout(Stdio::null());
-    let status = command
-        .status()
+    command.arg(script).arg(&boosting.folder).arg("--seed").arg(seed.to_string());
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status();
+    let status = status
         .map_err(|source| ReportError::BoostingUnavailable { interpreter: boosting.interpreter.clone(), source })?;
-    if status.success() {
-        return Ok(());
-    }
-    Err(ReportError::BoostingFailed { status, requirements: requirements.to_owned() })
+    if status.success() { Ok(()) } else { Err(ReportError::BoostingFailed { status, requirements }) }
 }
 
 /// Writes the rows for the script.
@@ -205,11 +215,14 @@ mod tests {
         }
     }
 
+    fn boosting(interpreter: &str, folder: &Path) -> Boosting {
+        Boosting { interpreter: interpreter.into(), folder: folder.to_owned() }
+    }
+
     #[test]
     fn an_absent_python_is_named_and_no_row_stays_behind() {
         let folder = tempfile::tempdir().unwrap();
-        let boosting = Boosting { interpreter: "/nowhere/python3".into() };
-        let error = run(&boosting, &rows(), &[0, 1, 2], 1, folder.path()).unwrap_err();
+        let error = run(&boosting("/nowhere/python3", folder.path()), &rows(), &[0, 1, 2], 1).unwrap_err();
         assert_eq!(error.code(), "DETECTOR_BOOSTING_UNAVAILABLE");
         assert!(error.to_string().contains("/nowhere/python3") && error.to_string().contains("--boosting"), "{error}");
         assert!(!folder.path().join("rows.csv.gz").exists());
@@ -219,8 +232,26 @@ mod tests {
     fn rows_to_test_alone_train_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let rows = Rows { part: vec![Part::Test; 3], ..rows() };
-        let boosting = Boosting { interpreter: "python3".into() };
-        let error = run(&boosting, &rows, &[0, 1, 2], 1, folder.path()).unwrap_err();
+        let error = run(&boosting("python3", folder.path()), &rows, &[0, 1, 2], 1).unwrap_err();
         assert_eq!(error.code(), "DETECTOR_BOOSTING_WITHOUT_TRAINING");
+    }
+
+    #[test]
+    fn what_it_said_of_the_same_rows_and_seed_is_taken_again_and_of_others_not() {
+        let folder = tempfile::tempdir().unwrap();
+        packed(folder.path(), "row,p0,p1,decided\n0,0.7,0.3,0\n1,0.5,0.5,0\n2,0.1,0.9,1\n");
+        std::fs::write(folder.path().join("boosting.json"), r#"{"library":"a library"}"#).unwrap();
+        let export = folder.path().join("rows.csv.gz");
+        write(&export, &rows()).unwrap();
+        std::fs::write(folder.path().join("inputs.sha256"), inputs(&export, 1).unwrap()).unwrap();
+        // This interpreter always fails, so that a result can only be the one that is kept.
+        let failing = boosting("/bin/false", folder.path());
+        let (read, told) = run(&failing, &rows(), &[0, 1, 2], 1).unwrap();
+        assert_eq!((read.decided, told["library"].as_str()), (vec![0, 0, 1], Some("a library")));
+        assert!(!export.exists());
+        let mut changed = rows();
+        changed.features[[0, 0]] += 1.0;
+        assert_eq!(run(&failing, &changed, &[0, 1, 2], 1).unwrap_err().code(), "DETECTOR_BOOSTING_FAILED");
+        assert_eq!(run(&failing, &rows(), &[0, 1, 2], 2).unwrap_err().code(), "DETECTOR_BOOSTING_FAILED");
     }
 }

@@ -22,6 +22,7 @@ const PALETTE: [RGBColor; 7] = [
     RGBColor(0, 0, 0),
 ];
 const GREY: RGBColor = RGBColor(120, 120, 120);
+const LIGHT_GREY: RGBColor = RGBColor(190, 190, 190);
 const FONT: &str = "Helvetica, Arial, DejaVu Sans, sans-serif";
 const WIDTH: u32 = 620;
 const HEIGHT: u32 = 470;
@@ -209,7 +210,14 @@ fn draw_confusion(
             let corners = [(x, y), (x + cell, y + cell)];
             root.draw(&Rectangle::new(corners, shade(share).filled()))?;
             root.draw(&Rectangle::new(corners, GREY.mix(0.4).stroke_width(1)))?;
-            let colour = if share > 0.55 { WHITE } else { BLACK };
+            // Zeros step back, so that the confusions stand out.
+            let colour = if *count == 0 {
+                LIGHT_GREY
+            } else if share > 0.55 {
+                WHITE
+            } else {
+                BLACK
+            };
             let size = if count.to_string().len() > 4 && classes.len() > 6 { 11 } else { 13 };
             let style = text(size, HPos::Center, VPos::Center).color(&colour);
             root.draw(&Text::new(count.to_string(), (x + cell / 2, y + cell / 2), style))?;

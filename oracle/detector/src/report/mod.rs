@@ -1,7 +1,7 @@
 //! The report of an evaluation and the card of a model: Markdown, SVG plots, and figures for programs.
 //!
 //! Guarantees: every number in a report comes from the evaluation at hand; the same evaluation and seed give the same files. Must not:
-//! leave single rows or their predictions behind, or name a folder of the machine that it ran on.
+//! put single rows or their predictions into the report's folder, or name a folder of the machine that it ran on.
 
 mod boosting;
 mod card;
@@ -63,7 +63,7 @@ pub fn write(
     let tested = evaluation.models[0].row.clone();
     let mut settings = None;
     if let Some(boosting) = &options.boosting {
-        let (predictions, told) = boosting::run(boosting, &evaluation.rows, &tested, options.resampling.seed, folder)?;
+        let (predictions, told) = boosting::run(boosting, &evaluation.rows, &tested, options.resampling.seed)?;
         evaluation.models.push(predictions);
         settings = Some(told);
     }
