@@ -84,3 +84,19 @@ fn an_operator_approves_activates_and_rolls_back_models() {
     });
     running.interrupt();
 }
+
+#[test]
+fn the_commands_of_the_detectors_belong_to_this_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let card =
+        crate::support::pulsegate(folder).args(["detector", "card", "--model", "traffic-serving"]).output().unwrap();
+    assert!(card.status.success() && String::from_utf8_lossy(&card.stdout).contains("Model id"));
+    let log = concat!(env!("CARGO_MANIFEST_DIR"), "/../oracle/detector/tests/data/zeek_conn.log");
+    let watched = crate::support::pulsegate(folder).args(["detector", "watch", "--zeek", log]).output().unwrap();
+    assert!(watched.status.success(), "{}", String::from_utf8_lossy(&watched.stderr));
+    let evaluate = ["detector", "evaluate", "--model", "vital-signs", "--data", "nowhere", "--report", "report"];
+    let output = crate::support::pulsegate(folder).args(evaluate).output().unwrap();
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("nowhere"), "the error names what is not there");
+}
