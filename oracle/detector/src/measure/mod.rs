@@ -14,7 +14,7 @@ mod summary;
 mod trivial;
 
 pub use bootstrap::{GroupSampler, Interval, RESAMPLES, bootstrap, quantile};
-pub use calibration::{Isotonic, KNOTS_MAX, Platt, Temperature};
+pub use calibration::Temperature;
 pub use confusion::Confusion;
 pub use evaluation::{Evaluation, EvaluationError, Part, Predictions, Rows};
 pub use figures::{Figure, Judge, figures_of};
