@@ -29,19 +29,6 @@ pub struct ModelFile {
     /// What is known of the weights.
     pub metadata: Metadata,
     tensors: BTreeMap<String, Array2<f32>>,
-    read_as: ReadAs,
-}
-
-/// The JSON text of a file that was read, and what it says. Numbers may change in their last place when JSON is read, so unchanged metadata
-/// are written as the text that they were read from: else a model would have another id after it was read.
-#[derive(Clone, Debug)]
-struct ReadAs(Option<(Metadata, String)>);
-
-impl PartialEq for ReadAs {
-    /// Where a model came from does not make it another one.
-    fn eq(&self, _other: &Self) -> bool {
-        true
-    }
 }
 
 /// What is known of the weights.
@@ -51,7 +38,6 @@ pub struct Metadata {
     /// Name of the model in the catalogue.
     pub name: String,
     /// What it judges.
-    #[serde(with = "kind")]
     pub kind: DetectorKind,
     /// Names of the classes, in the order of the outputs.
     pub classes: Vec<String>,
@@ -159,7 +145,7 @@ impl ModelFile {
     #[must_use]
     pub fn new(metadata: Metadata, parameters: &Parameters) -> Self {
         let tensors = parameters.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
-        Self { metadata, tensors, read_as: ReadAs(None) }
+        Self { metadata, tensors }
     }
 
     /// Adds a matrix that is no weight: an encoder's quantiles, a normalisation.
@@ -181,22 +167,15 @@ impl ModelFile {
         if envelope.format != FORMAT {
             return Err(foreign(format!("format {} instead of {FORMAT}", envelope.format)));
         }
-        let metadata: Metadata =
-            serde_json::from_value(envelope.metadata).map_err(|error| foreign(error.to_string()))?;
-        let read_as = ReadAs(Some((metadata.clone(), text)));
-        Ok(Self { metadata, tensors, read_as })
+        let metadata = serde_json::from_value(envelope.metadata).map_err(|error| foreign(error.to_string()))?;
+        Ok(Self { metadata, tensors })
     }
 
     /// The file.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let text = match &self.read_as.0 {
-            Some((metadata, text)) if *metadata == self.metadata => text.clone(),
-            _ => {
-                let metadata = serde_json::to_value(&self.metadata).expect("metadata are plain JSON");
-                serde_json::to_string(&Envelope { format: FORMAT, metadata }).expect("metadata are plain JSON")
-            }
-        };
+        let metadata = serde_json::to_value(&self.metadata).expect("metadata are plain JSON");
+        let text = serde_json::to_string(&Envelope { format: FORMAT, metadata }).expect("metadata are plain JSON");
         tensors::encode(&text, self.tensors.iter().map(|(name, matrix)| (name.clone(), matrix)).collect())
     }
 
@@ -225,30 +204,5 @@ impl ModelFile {
     pub fn data_hash(&self) -> [u8; 32] {
         let add = |hasher: Sha256, source: &DataSource| hasher.chain_update(source.sha256.as_bytes());
         self.metadata.data.iter().fold(Sha256::new(), add).finalize().into()
-    }
-}
-
-/// The kinds of detectors by their names in text.
-mod kind {
-    use super::DetectorKind;
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    const NAMES: [(DetectorKind, &str); 5] = [
-        (DetectorKind::RequestRate, "request-rate"),
-        (DetectorKind::Traffic, "traffic"),
-        (DetectorKind::TrafficUnsupervised, "traffic-unsupervised"),
-        (DetectorKind::EcgBeats, "ecg-beats"),
-        (DetectorKind::VitalSigns, "vital-signs"),
-    ];
-
-    pub(super) fn serialize<S: Serializer>(kind: &DetectorKind, serializer: S) -> Result<S::Ok, S::Error> {
-        let name = NAMES.iter().find(|(known, _)| known == kind).map(|(_, name)| *name);
-        serializer.serialize_str(name.expect("every kind has a name"))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DetectorKind, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let found = NAMES.iter().find(|(_, name)| *name == text).map(|(kind, _)| *kind);
-        found.ok_or_else(|| D::Error::custom(format!("{text:?} is no kind of detector")))
     }
 }
