@@ -2,24 +2,26 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
 use std::path::Path;
 
 use pulsegate_detector::command::{Command, CommandError, ExplainArgs, run};
 use pulsegate_detector::explain::{Explanation, Measure, STRONGEST, Told, explain_stay};
 use pulsegate_detector::model_file::ModelFile;
 use pulsegate_detector::traffic::detector::DeepTraffic;
-use pulsegate_detector::traffic::{ConnectionState, Flow, Protocol, Service};
+use pulsegate_detector::traffic::{ConnectionState, Flow, Service};
 use pulsegate_detector::unsupervised::UnsupervisedTraffic;
 use pulsegate_detector::vitals::{Channel, Demographics, Ensemble, FEATURES, HOURS, History, Hour, State};
 use pulsegate_detector::{Arrival, Assessment, TrafficClass, TrafficDetector, TrafficFinding};
 use pulsegate_rules::DeviceId;
 
+use common::{MINUTE_MS, START_MS, heartbeat};
+
 const SERVING: &[u8] = include_bytes!("../models/traffic-serving.safetensors");
 const UNSUPERVISED: &[u8] = include_bytes!("../models/traffic-unsupervised.safetensors");
 const VITAL_SIGNS: &[u8] = include_bytes!("../models/vital-signs.safetensors");
 const DEVICE: DeviceId = DeviceId([1; 32]);
-const START_MS: u64 = 1_800_000_000_000;
-const MINUTE_MS: u64 = 60_000;
 
 fn serving() -> DeepTraffic {
     DeepTraffic::new(&ModelFile::read(SERVING).unwrap(), 100).unwrap()
@@ -27,21 +29,6 @@ fn serving() -> DeepTraffic {
 
 fn unsupervised() -> UnsupervisedTraffic {
     UnsupervisedTraffic::new(&ModelFile::read(UNSUPERVISED).unwrap(), 100).unwrap()
-}
-
-/// A reading over a connection that is opened, answered and closed.
-fn heartbeat(minute: u64) -> Flow {
-    Flow {
-        started_at_ms: START_MS + minute * MINUTE_MS,
-        duration_ms: Some(80.0 + (minute % 7) as f64),
-        protocol: Protocol::Tcp,
-        service: Service::Tls,
-        state: ConnectionState::SF,
-        bytes_sent: Some(1_240),
-        bytes_received: Some(2_310),
-        packets_sent: Some(9),
-        packets_received: Some(8),
-    }
 }
 
 /// A knock at a closed door, as in a scan.

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
 use pulsegate_detector::model_file::ModelFile;
 use pulsegate_detector::traffic::detector::{DeepTraffic, TRAFFIC_DEVICES_MAX, TRAFFIC_STATE_BYTES};
 use pulsegate_detector::traffic::{ConnectionState, Flow, Protocol, Service};
@@ -10,27 +12,12 @@ use pulsegate_detector::{
 };
 use pulsegate_rules::DeviceId;
 
+use common::{START_MS, heartbeat};
+
 const WEIGHTS: &[u8] = include_bytes!("../models/traffic-serving.safetensors");
-const MINUTE_MS: u64 = 60_000;
-const START_MS: u64 = 1_800_000_000_000;
 
 fn detector() -> DeepTraffic {
     DeepTraffic::new(&ModelFile::read(WEIGHTS).unwrap(), 100).unwrap()
-}
-
-/// A reading over a connection that is opened, answered and closed.
-fn heartbeat(minute: u64) -> Flow {
-    Flow {
-        started_at_ms: START_MS + minute * MINUTE_MS,
-        duration_ms: Some(80.0 + (minute % 7) as f64),
-        protocol: Protocol::Tcp,
-        service: Service::Tls,
-        state: ConnectionState::SF,
-        bytes_sent: Some(1_240),
-        bytes_received: Some(2_310),
-        packets_sent: Some(9),
-        packets_received: Some(8),
-    }
 }
 
 /// A knock at a closed door.

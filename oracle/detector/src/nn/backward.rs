@@ -4,7 +4,7 @@ use ndarray::{Array2, Axis, Slice, Zip};
 
 use super::kernel::{self, Conv};
 use super::parameters::Param;
-use super::tape::{Operation, Tape, Var, count, flat, flat_mut, product};
+use super::tape::{Operation, Tape, Var, flat, flat_mut, product};
 
 /// The gradient of a loss by each weight matrix; none where the loss does not depend on it.
 pub struct Gradients(pub(super) Vec<Option<Array2<f32>>>);
@@ -90,14 +90,6 @@ impl Pass<'_, '_> {
                 self.add(*a, gradient.clone());
                 self.add(*b, gradient);
             }
-            Operation::AddRow(a, row) => {
-                self.add_param(*row, gradient.sum_axis(Axis(0)).insert_axis(Axis(0)));
-                self.add(*a, gradient);
-            }
-            Operation::Subtract(a, b) => {
-                self.add(*b, -&gradient);
-                self.add(*a, gradient);
-            }
             Operation::Multiply(a, b) => {
                 self.add(*a, &gradient * self.value(*b));
                 self.add(*b, &gradient * self.value(*a));
@@ -159,17 +151,6 @@ impl Pass<'_, '_> {
                     target += &gradient;
                 }
             }),
-            Operation::Pick(a, picked) => self.add_into(*a, |whole| {
-                Zip::indexed(&gradient).and(picked).for_each(|(row, _), slope, column| {
-                    whole[[row, *column as usize]] += slope;
-                });
-            }),
-            Operation::MeanPool { x, channels } => {
-                let steps = count(self.value(*x).ncols() / channels);
-                let shape = self.value(*x).raw_dim();
-                let spread = |(row, column): (usize, usize)| gradient[[row, column % channels]] / steps;
-                self.add(*x, Array2::from_shape_fn(shape, spread));
-            }
             _ => self.step_over_layers(index, gradient),
         }
     }
@@ -178,19 +159,6 @@ impl Pass<'_, '_> {
         let tape = self.tape;
         let node = &tape.nodes[index];
         match &node.operation {
-            Operation::LayerNorm { x, gain, bias, normal, inverse_deviation } => {
-                self.add_param(*bias, gradient.sum_axis(Axis(0)).insert_axis(Axis(0)));
-                self.add_param(*gain, (&gradient * normal).sum_axis(Axis(0)).insert_axis(Axis(0)));
-                let mut by_normal = gradient * tape.parameters.get(*gain);
-                for ((mut slope, normal), inverse) in
-                    by_normal.rows_mut().into_iter().zip(normal.rows()).zip(inverse_deviation)
-                {
-                    let mean = slope.mean().unwrap_or(0.0);
-                    let along = slope.dot(&normal) / count(normal.len());
-                    slope.zip_mut_with(&normal, |slope, normal| *slope = (*slope - mean - normal * along) * inverse);
-                }
-                self.add(*x, by_normal);
-            }
             Operation::LstmCell { gates, cell, activated } => self.lstm_cell(*gates, *cell, activated, gradient),
             Operation::LstmHidden { cell } => self.lstm_hidden(*cell, gradient),
             Operation::Gru { x_gates, h_gates, hidden, activated } => {

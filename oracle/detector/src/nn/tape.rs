@@ -30,8 +30,6 @@ pub(super) enum Operation {
         b: Param,
     },
     Add(Var, Var),
-    AddRow(Var, Param),
-    Subtract(Var, Var),
     Multiply(Var, Var),
     Scale(Var, f32),
     Relu(Var),
@@ -42,13 +40,6 @@ pub(super) enum Operation {
     Rows(Var, usize),
     Gather(Var, Vec<usize>),
     Dropout(Var, Array2<f32>),
-    LayerNorm {
-        x: Var,
-        gain: Param,
-        bias: Param,
-        normal: Array2<f32>,
-        inverse_deviation: Vec<f32>,
-    },
     LstmCell {
         gates: Var,
         cell: Var,
@@ -68,12 +59,6 @@ pub(super) enum Operation {
         w: Param,
         b: Param,
         conv: Conv,
-    },
-    /// Every output is one of the inputs, by its column.
-    Pick(Var, Array2<u32>),
-    MeanPool {
-        x: Var,
-        channels: usize,
     },
     /// A loss of 1 × 1 whose gradient by `x` is known already.
     Loss(Vec<(Var, Array2<f32>)>),
@@ -141,18 +126,6 @@ impl<'p> Tape<'p> {
     pub fn add(&mut self, a: Var, b: Var) -> Var {
         let value = self.value(a) + self.value(b);
         self.push(value, Operation::Add(a, b))
-    }
-
-    /// Adds a row of weights (1 × columns) to every row.
-    pub fn add_row(&mut self, a: Var, row: Param) -> Var {
-        let value = self.value(a) + self.parameters.get(row);
-        self.push(value, Operation::AddRow(a, row))
-    }
-
-    /// Difference of two matrices of one shape.
-    pub fn sub(&mut self, a: Var, b: Var) -> Var {
-        let value = self.value(a) - self.value(b);
-        self.push(value, Operation::Subtract(a, b))
     }
 
     /// Product of two matrices of one shape, element by element.
@@ -231,22 +204,6 @@ impl<'p> Tape<'p> {
         self.push(value, Operation::Dropout(a, mask))
     }
 
-    /// Each row to mean 0 and variance 1, then `gain` and `bias`, each 1 × columns (Ba et al. 2016).
-    pub fn layer_norm(&mut self, x: Var, gain: Param, bias: Param) -> Var {
-        let mut normal = self.value(x).clone();
-        let mut inverse_deviation = Vec::with_capacity(normal.nrows());
-        for mut row in normal.rows_mut() {
-            let mean = row.mean().unwrap_or(0.0);
-            row -= mean;
-            let variance = row.iter().map(|value| value * value).sum::<f32>() / count(row.len());
-            let inverse = 1.0 / (variance + 1e-5).sqrt();
-            row *= inverse;
-            inverse_deviation.push(inverse);
-        }
-        let value = &normal * self.parameters.get(gain) + self.parameters.get(bias);
-        self.push(value, Operation::LayerNorm { x, gain, bias, normal, inverse_deviation })
-    }
-
     /// One step of an LSTM, see [`kernel::lstm_cell`]: `gates` rows × 4·units of pre-activations (input, forget, candidate, output),
     /// `cell` rows × units. Gives the hidden state and the cell, each rows × units.
     pub fn lstm_step(&mut self, gates: Var, cell: Var) -> (Var, Var) {
@@ -281,44 +238,6 @@ impl<'p> Tape<'p> {
             kernel::conv1d(row, conv, w_flat, b_flat, out);
         }
         self.push(out, Operation::Conv1d { x, w, b, conv })
-    }
-
-    /// The highest of every `size` steps, by channel; a rest of fewer steps is left out.
-    pub fn max_pool1d(&mut self, x: Var, channels: usize, size: usize) -> Var {
-        let steps_out = self.value(x).ncols() / channels / size;
-        self.pick_highest(x, channels, size, steps_out)
-    }
-
-    /// The highest over all steps, by channel: rows × channels.
-    pub fn max_over_time(&mut self, x: Var, channels: usize) -> Var {
-        let size = self.value(x).ncols() / channels;
-        self.pick_highest(x, channels, size, 1)
-    }
-
-    fn pick_highest(&mut self, x: Var, channels: usize, size: usize, steps_out: usize) -> Var {
-        let input = self.value(x);
-        let picked = Array2::from_shape_fn((input.nrows(), steps_out * channels), |(row, column)| {
-            let (step, channel) = (column / channels, column % channels);
-            let candidates = (0..size).map(|i| (step * size + i) * channels + channel);
-            let best = candidates.reduce(|a, b| if input[[row, b]] > input[[row, a]] { b } else { a });
-            u32::try_from(best.unwrap_or(0)).expect("a row has fewer than 2^32 columns")
-        });
-        let value =
-            Array2::from_shape_fn(picked.raw_dim(), |(row, column)| input[[row, picked[[row, column]] as usize]]);
-        self.push(value, Operation::Pick(x, picked))
-    }
-
-    /// The mean over all steps, by channel: rows × channels.
-    pub fn mean_pool1d(&mut self, x: Var, channels: usize) -> Var {
-        let input = self.value(x);
-        let steps = input.ncols() / channels;
-        let mut value = Array2::zeros((input.nrows(), channels));
-        for (row, mut out) in input.rows().into_iter().zip(value.rows_mut()) {
-            for (column, element) in row.iter().enumerate() {
-                out[column % channels] += element / count(steps);
-            }
-        }
-        self.push(value, Operation::MeanPool { x, channels })
     }
 
     /// Mean cross-entropy of softmax(`logits`), rows × classes, weighted by row. Targets are class numbers.

@@ -75,12 +75,6 @@ impl Running {
         self.last
     }
 
-    /// Hours since it was measured: 0 in the hour itself, NaN when it never was.
-    #[must_use]
-    pub const fn since_hours(&self) -> f32 {
-        self.since
-    }
-
     fn mean(&self) -> f32 {
         if self.hours > 0.0 { self.origin + self.sum / self.hours } else { f32::NAN }
     }
