@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use pulsegate_detector::ecg::{
-    BEAT_CLASSES, BeatFinder, BeatModel, BeatStream, DescribedBeat, ECG_HZ, EcgDetector, FINDER_STATE_BYTES,
-    PATIENT_STATE_BYTES, STREAM_STATE_BYTES,
+    BEAT_CLASSES, BeatFinder, BeatJudgement, BeatModel, BeatStream, DescribedBeat, ECG_HZ, EcgDetector,
+    FINDER_STATE_BYTES, PATIENT_STATE_BYTES, STREAM_STATE_BYTES,
 };
 use pulsegate_detector::{
     Assessment, LATE_AFTER_MS, Measured, NotAssessed, PhysiologyDetector, PhysiologyFinding, models,
@@ -192,6 +192,23 @@ fn one_sample_at_a_time_and_interrupted_at_the_end_all_beats_come_once() {
     assert!(found.windows(2).all(|pair| pair[0].place < pair[1].place));
     assert!(stream.state_bytes() <= STREAM_STATE_BYTES, "{}", stream.state_bytes());
     assert!(BeatFinder::new().state_bytes() <= FINDER_STATE_BYTES && STREAM_STATE_BYTES < PATIENT_STATE_BYTES);
+}
+
+#[test]
+fn a_beat_among_others_is_judged_as_it_is_alone() {
+    let mut model = BeatModel::read(&models::read("ecg-beats").unwrap().unwrap()).unwrap();
+    let mut stream = BeatStream::new(ECG_HZ).unwrap();
+    let mut beats = Vec::new();
+    let made = heart(40.0, Some(31.0));
+    lead(&made, 40.0, ECG_HZ).iter().for_each(|sample| stream.push(*sample as f32, |beat| beats.push(beat.input)));
+    let alone: Vec<BeatJudgement> = beats.iter().map(|beat| model.judge(beat)).collect();
+    for together in [1, 3, 16, 17, beats.len()] {
+        let mut judgements = vec![BeatJudgement::default(); beats.len()];
+        for (beats, judgements) in beats.chunks(together).zip(judgements.chunks_mut(together)) {
+            model.judge_all(beats, judgements);
+        }
+        assert_eq!(judgements, alone, "{together} at once: the bits are the same");
+    }
 }
 
 #[test]

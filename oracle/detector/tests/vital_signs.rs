@@ -167,6 +167,31 @@ fn a_stream_gives_what_the_table_gives() {
 }
 
 #[test]
+fn a_patient_among_others_gets_the_bits_of_the_patient_alone() {
+    const PATIENTS: usize = 70;
+    let ensemble = Ensemble::of(&committed()).unwrap();
+    let mut scratch = ensemble.scratch();
+    // Every third feature of a patient is missing, never the same ones.
+    let feature = |patient: usize, hour: usize, at: usize| match (patient + at) % 3 {
+        0 => f32::NAN,
+        _ => ((patient * 31 + hour * 17 + at * 7) % 100) as f32,
+    };
+    let (mut alone, mut together) = (vec![State::default(); PATIENTS], vec![State::default(); PATIENTS]);
+    for hour in 0..4 {
+        let features: Vec<f32> =
+            (0..PATIENTS * FEATURES).map(|place| feature(place / FEATURES, hour, place % FEATURES)).collect();
+        let mut logits = vec![0.0; PATIENTS];
+        ensemble.step_all(&features, &mut together, &mut scratch, &mut logits);
+        for (patient, (logit, state)) in logits.iter().zip(&mut alone).enumerate() {
+            let own = ensemble.step(&features[patient * FEATURES..(patient + 1) * FEATURES], state, &mut scratch);
+            assert_eq!(own.to_bits(), logit.to_bits(), "patient {patient} after hour {hour}");
+        }
+        assert_eq!(alone, together, "after hour {hour}");
+    }
+    ensemble.step_all(&[], &mut [], &mut scratch, &mut []);
+}
+
+#[test]
 fn hours_without_a_reading_pass_as_hours_without_a_measurement() {
     let mut readings = course(1, 3, 0.5);
     readings.push(quantity(1, START_MS + 20 * HOUR_MS, LoincCode::HeartRate, 95.0, Unit::PerMinute));

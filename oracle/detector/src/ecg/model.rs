@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::context::BeatInput;
-use super::net::{BEAT_CLASSES, BeatNet, MEMBERS_MAX, Scratch};
+use super::context::{BeatInput, CONTEXT};
+use super::net::{BEAT_CLASSES, BLOCK, BeatNet, MEMBERS_MAX, Scratch};
 use crate::catalogue::TrainError;
 use crate::model_file::ModelFile;
 
@@ -43,7 +43,7 @@ pub(super) struct LeftOut {
 }
 
 /// What the model says of a beat.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct BeatJudgement {
     /// Calibrated probabilities in the order of [`BEAT_CLASSES`].
     pub probabilities: [f32; 5],
@@ -96,11 +96,32 @@ impl BeatModel {
     }
 
     pub(super) fn new(net: BeatNet, settings: BeatSettings) -> Self {
-        Self { net, settings, scratch: Scratch::new() }
+        let scratch = net.scratch();
+        Self { net, settings, scratch }
+    }
+
+    /// Mean over the training beats of each number of [`super::CONTEXT_NAMES`].
+    #[must_use]
+    pub const fn typical_context(&self) -> &[f32; CONTEXT] {
+        &self.net.scaler.mean
     }
 
     /// Judges one beat, without allocating.
     pub fn judge(&mut self, input: &BeatInput) -> BeatJudgement {
-        self.settings.judge(&self.net.logits(input, &mut self.scratch))
+        let mut logits = [[0.0; BEAT_CLASSES.len()]];
+        self.net.logits(std::slice::from_ref(input), &mut self.scratch, &mut logits);
+        self.settings.judge(&logits[0])
+    }
+
+    /// Judges beats of any patients, without allocating; each gets the very judgement that [`Self::judge`] gives it. Beats and room for
+    /// judgements are matched in order.
+    pub fn judge_all(&mut self, inputs: &[BeatInput], judgements: &mut [BeatJudgement]) {
+        let mut logits = [[0.0; BEAT_CLASSES.len()]; BLOCK];
+        for (inputs, judgements) in inputs.chunks(BLOCK).zip(judgements.chunks_mut(BLOCK)) {
+            self.net.logits(inputs, &mut self.scratch, &mut logits);
+            for (judgement, logits) in judgements.iter_mut().zip(&logits) {
+                *judgement = self.settings.judge(logits);
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::context::{BeatInput, CHANNELS, CONTEXT, WINDOW};
 use crate::model_file::{ModelFile, ModelFileError};
-use crate::nn::kernel::{self, Conv};
+use crate::nn::kernel::{self, Conv, PLACES, ROW};
 use crate::nn::{Param, Parameters, Tape, Var, he};
 
 /// Classes of AAMI EC57: normal, supraventricular, ventricular, fusion, unknown.
@@ -26,6 +26,11 @@ const SHAPE: usize = 24;
 const RHYTHM: usize = 32;
 const JOINT: usize = 32;
 const FLAT: usize = WINDOW / 8 * FILTERS[2];
+/// Rows, a phase of a channel each, before, between and after the convolutions.
+const ROWS: [usize; 4] =
+    [WINDOW / PLACES * CHANNELS, WINDOW / 2 / PLACES * FILTERS[0], WINDOW / 4 / PLACES * FILTERS[1], FILTERS[2]];
+/// Beats that go through a member together: enough to read its dense weights rarely, few enough to stay in the second cache.
+pub(super) const BLOCK: usize = 16;
 
 /// Name, rows and columns of every weight matrix; each has a bias of one row.
 const LAYERS: [(&str, usize, usize); 7] = [
@@ -115,29 +120,42 @@ impl Scaler {
     }
 }
 
-/// The weights in order of use: weight and bias per layer and member.
+/// Weight and bias of every layer, row by row as they were trained.
+type Layers = [(Vec<f32>, Vec<f32>); LAYERS.len()];
+
+/// The members as they serve.
 #[derive(Clone, Debug)]
 pub(super) struct BeatNet {
-    members: Vec<[(Vec<f32>, Vec<f32>); LAYERS.len()]>,
+    members: Vec<ServedMember>,
+    /// The rhythm layers of all members side by side, as they read the same context.
+    rhythm: (Vec<f32>, Vec<f32>),
+    /// Mean of the members' biases.
+    class_bias: [f32; BEAT_CLASSES.len()],
     pub(super) scaler: Scaler,
 }
 
-/// Room for one beat on its way through the network.
 #[derive(Clone, Debug)]
-pub(super) struct Scratch {
-    first: Box<[f32; WINDOW / 2 * FILTERS[0]]>,
-    second: Box<[f32; WINDOW / 4 * FILTERS[1]]>,
-    third: Box<[f32; FLAT]>,
+struct ServedMember {
+    convs: [(Vec<f32>, Vec<f32>); 3],
+    /// Its inputs are the rows of the last convolution, whose zeros have weight zero.
+    shape: (Vec<f32>, Vec<f32>),
+    joint: (Vec<f32>, Vec<f32>),
+    /// Divided by the number of members, so that the sum over them is the mean.
+    class: Vec<f32>,
 }
 
-impl Scratch {
-    pub(super) fn new() -> Self {
-        Self {
-            first: Box::new([0.0; WINDOW / 2 * FILTERS[0]]),
-            second: Box::new([0.0; WINDOW / 4 * FILTERS[1]]),
-            third: Box::new([0.0; FLAT]),
-        }
-    }
+/// Room for a block of beats on their way through the network.
+#[derive(Clone, Debug)]
+pub(super) struct Scratch {
+    signal: Vec<f32>,
+    first: Vec<f32>,
+    second: Vec<f32>,
+    third: Vec<f32>,
+    context: Vec<f32>,
+    rhythm: Vec<f32>,
+    shape: Vec<f32>,
+    both: Vec<f32>,
+    joined: Vec<f32>,
 }
 
 impl BeatNet {
@@ -150,7 +168,7 @@ impl BeatNet {
         let of = |member: &Member| {
             member.layers.map(|(weight, bias)| (flat(&member.parameters, weight), flat(&member.parameters, bias)))
         };
-        Self { members: members.iter().map(of).collect(), scaler: members[0].scaler.clone() }
+        Self::of(members.iter().map(of).collect(), members[0].scaler.clone())
     }
 
     /// The network of a model file with this many members.
@@ -165,7 +183,7 @@ impl BeatNet {
         let scaler = Scaler { mean: row("context.mean")?, scale: row("context.scale")? };
         let mut read = Vec::with_capacity(members);
         for member in 0..members {
-            let mut layers: [(Vec<f32>, Vec<f32>); LAYERS.len()] = Default::default();
+            let mut layers = Layers::default();
             for ((weight, bias), (name, rows, columns)) in layers.iter_mut().zip(LAYERS) {
                 let matrix = file.tensor(&format!("member-{member}.{name}.weight"), [rows, columns])?;
                 *weight = matrix.iter().copied().collect();
@@ -173,31 +191,92 @@ impl BeatNet {
             }
             read.push(layers);
         }
-        Ok(Self { members: read, scaler })
+        Ok(Self::of(read, scaler))
     }
 
-    /// Mean logits of the members for one beat.
-    pub(super) fn logits(&self, input: &BeatInput, scratch: &mut Scratch) -> [f32; BEAT_CLASSES.len()] {
-        let context = self.scaler.apply(&input.context);
-        let mut sum = [0.0; BEAT_CLASSES.len()];
-        for [one, two, three, shape, rhythm, joint, class] in &self.members {
-            kernel::conv1d(&input.signal, CONV_1, &one.0, &one.1, &mut scratch.first[..]);
-            kernel::relu(&mut scratch.first[..]);
-            kernel::conv1d(&scratch.first[..], CONV_2, &two.0, &two.1, &mut scratch.second[..]);
-            kernel::relu(&mut scratch.second[..]);
-            kernel::conv1d(&scratch.second[..], CONV_3, &three.0, &three.1, &mut scratch.third[..]);
-            kernel::relu(&mut scratch.third[..]);
-            let mut both = [0.0; SHAPE + RHYTHM];
-            kernel::dense(&scratch.third[..], 1, &shape.0, &shape.1, &mut both[..SHAPE]);
-            kernel::dense(&context, 1, &rhythm.0, &rhythm.1, &mut both[SHAPE..]);
-            kernel::relu(&mut both);
-            let mut joined = [0.0; JOINT];
-            kernel::dense(&both, 1, &joint.0, &joint.1, &mut joined);
-            kernel::relu(&mut joined);
-            let mut logits = [0.0; BEAT_CLASSES.len()];
-            kernel::dense(&joined, 1, &class.0, &class.1, &mut logits);
-            sum.iter_mut().zip(logits).for_each(|(sum, logit)| *sum += logit / self.members.len() as f32);
+    fn of(members: Vec<Layers>, scaler: Scaler) -> Self {
+        let count = members.len();
+        let mut rhythm = (vec![0.0; CONTEXT * count * RHYTHM], vec![0.0; count * RHYTHM]);
+        let mut class_bias = [0.0; BEAT_CLASSES.len()];
+        let mut served = Vec::with_capacity(count);
+        for (number, [one, two, three, shape, of_rhythm, joint, class]) in members.into_iter().enumerate() {
+            let columns = number * RHYTHM..(number + 1) * RHYTHM;
+            let wide = rhythm.0.chunks_exact_mut(count * RHYTHM);
+            wide.zip(of_rhythm.0.chunks_exact(RHYTHM))
+                .for_each(|(wide, own)| wide[columns.clone()].copy_from_slice(own));
+            rhythm.1[columns].copy_from_slice(&of_rhythm.1);
+            class_bias.iter_mut().zip(&class.1).for_each(|(mean, bias)| *mean += bias / count as f32);
+            served.push(ServedMember {
+                convs: [one, two, three],
+                shape: (weights_by_row(&shape.0), shape.1),
+                joint,
+                class: class.0.iter().map(|weight| weight / count as f32).collect(),
+            });
         }
-        sum
+        Self { members: served, rhythm, class_bias, scaler }
     }
+
+    /// Room for [`Self::logits`].
+    pub(super) fn scratch(&self) -> Scratch {
+        Scratch {
+            signal: vec![0.0; BLOCK * ROWS[0] * ROW],
+            first: vec![0.0; ROWS[1] * ROW],
+            second: vec![0.0; ROWS[2] * ROW],
+            third: vec![0.0; BLOCK * ROWS[3] * ROW],
+            context: vec![0.0; BLOCK * CONTEXT],
+            rhythm: vec![0.0; BLOCK * self.members.len() * RHYTHM],
+            shape: vec![0.0; BLOCK * SHAPE],
+            both: vec![0.0; BLOCK * (SHAPE + RHYTHM)],
+            joined: vec![0.0; BLOCK * JOINT],
+        }
+    }
+
+    /// Mean logits of the members for the first beats, at most [`BLOCK`] and at most as many as `out` has room for.
+    pub(super) fn logits(&self, inputs: &[BeatInput], scratch: &mut Scratch, out: &mut [[f32; BEAT_CLASSES.len()]]) {
+        let beats = inputs.len().min(out.len()).min(BLOCK);
+        let (inputs, out) = (&inputs[..beats], &mut out[..beats]);
+        let wide = self.members.len() * RHYTHM;
+        let Scratch { signal, first, second, third, context, rhythm, shape, both, joined } = scratch;
+        let (signal, third) = (&mut signal[..beats * ROWS[0] * ROW], &mut third[..beats * ROWS[3] * ROW]);
+        let (context, rhythm) = (&mut context[..beats * CONTEXT], &mut rhythm[..beats * wide]);
+        let (shape, both) = (&mut shape[..beats * SHAPE], &mut both[..beats * (SHAPE + RHYTHM)]);
+        let joined = &mut joined[..beats * JOINT];
+        let rows = signal.chunks_exact_mut(ROWS[0] * ROW).zip(context.chunks_exact_mut(CONTEXT));
+        for (input, (signal, context)) in inputs.iter().zip(rows) {
+            kernel::by_phase(&input.signal, CHANNELS, signal);
+            context.copy_from_slice(&self.scaler.apply(&input.context));
+        }
+        kernel::dense(context, beats, &self.rhythm.0, &self.rhythm.1, rhythm);
+        out.fill(self.class_bias);
+        for (number, member) in self.members.iter().enumerate() {
+            let [one, two, three] = &member.convs;
+            let rows = signal.chunks_exact(ROWS[0] * ROW).zip(third.chunks_exact_mut(ROWS[3] * ROW));
+            for (signal, third) in rows {
+                kernel::halve(signal, CONV_1, &one.0, &one.1, first);
+                kernel::halve(first, CONV_2, &two.0, &two.1, second);
+                kernel::halve(second, CONV_3, &three.0, &three.1, third);
+            }
+            kernel::dense(third, beats, &member.shape.0, &member.shape.1, shape);
+            let parts = shape.chunks_exact(SHAPE).zip(rhythm.chunks_exact(wide));
+            for (both, (shape, rhythm)) in both.chunks_exact_mut(SHAPE + RHYTHM).zip(parts) {
+                both[..SHAPE].copy_from_slice(shape);
+                both[SHAPE..].copy_from_slice(&rhythm[number * RHYTHM..(number + 1) * RHYTHM]);
+            }
+            kernel::relu(both);
+            kernel::dense(both, beats, &member.joint.0, &member.joint.1, joined);
+            kernel::relu(joined);
+            kernel::dense_add(joined, beats, &member.class, out.as_flattened_mut());
+        }
+    }
+}
+
+/// Weights of the shape layer, trained on steps × filters, for rows of filters with their zeros.
+fn weights_by_row(trained: &[f32]) -> Vec<f32> {
+    let mut weights = vec![0.0; ROWS[3] * ROW * SHAPE];
+    for (place, of_place) in trained.chunks_exact(FILTERS[2] * SHAPE).enumerate() {
+        for (row, own) in of_place.chunks_exact(SHAPE).enumerate() {
+            weights[(row * ROW + place + 1) * SHAPE..][..SHAPE].copy_from_slice(own);
+        }
+    }
+    weights
 }

@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::context::{BeatContext, BeatInput, CHANNELS, CONTEXT, WINDOW};
 use super::model::{BEAT_MODEL, BeatModel, BeatSettings, LeftOut, SUPRAVENTRICULAR, VENTRICULAR};
-use super::net::{BEAT_CLASSES, BeatNet, Member, Scaler, Scratch, forward};
+use super::net::{BEAT_CLASSES, BeatNet, Member, Scaler, forward};
 use super::synthetic::{is_made_up, make_up, source_record};
 use crate::catalogue::{TrainError, TrainOptions};
 use crate::data::folds::grouped_stratified_folds;
@@ -88,10 +88,10 @@ pub(super) fn train(
         let (tested, rows): (Vec<usize>, Vec<usize>) = (0..data.beats.len()).partition(in_fold);
         let tested = tested.into_iter().filter(|row| *row < classes.len());
         let net = BeatNet::new(&train_members(data, &rows, &format!("fold-{fold}-"), options, progress)?);
-        let mut scratch = Scratch::new();
+        let (mut scratch, mut logits) = (net.scratch(), [[0.0; BEAT_CLASSES.len()]]);
         for row in tested {
-            let logits = net.logits(&data.inputs[row], &mut scratch);
-            left_out.row_mut(row).iter_mut().zip(logits).for_each(|(to, logit)| *to = logit);
+            net.logits(std::slice::from_ref(&data.inputs[row]), &mut scratch, &mut logits);
+            left_out.row_mut(row).iter_mut().zip(logits[0]).for_each(|(to, logit)| *to = logit);
         }
     }
     let settings = choose(left_out, &classes);

@@ -5,8 +5,12 @@
 //! in a batch. Must not: panic on any value; lengths that do not fit are the caller's mistake and do panic.
 
 mod cells;
+mod phases;
 
 pub use cells::{gru_cell, gru_serve, lstm_cell, lstm_serve};
+pub use phases::{PLACES, ROW, by_phase, halve};
+
+use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -88,7 +92,11 @@ pub fn conv1d(x: &[f32], conv: Conv, w: &[f32], bias: &[f32], out: &mut [f32]) {
     }
 }
 
-fn strided_dense(x: &[f32], inputs: usize, stride: usize, w: &[f32], bias: &[f32], out: &mut [f32]) {
+/// As [`dense`] for rows of `inputs` numbers that begin every `stride` numbers of `x`; they may overlap.
+///
+/// # Panics
+/// When the lengths do not fit.
+pub fn strided_dense(x: &[f32], inputs: usize, stride: usize, w: &[f32], bias: &[f32], out: &mut [f32]) {
     product(x, inputs, stride, w, Some(bias), bias.len(), out);
 }
 
@@ -103,6 +111,8 @@ fn product(x: &[f32], inputs: usize, stride: usize, w: &[f32], bias: Option<&[f3
 
 /// Sums per output when one register of columns has many inputs.
 const CHAINS: usize = 4;
+/// Inputs whose weights, four registers of columns, stay in the first cache.
+const PIECE_INPUTS: usize = 128;
 /// From so many inputs on, adding the sums up in the end is worth it.
 const CHAINED_INPUTS_MIN: usize = 128;
 
@@ -151,16 +161,21 @@ impl Dense<'_> {
     /// All rows of some columns. Returns how many columns.
     #[inline(always)]
     fn panel<S: Simd, const VECTORS: usize>(&mut self, simd: S, rows: usize, column: usize) -> usize {
-        let mut row = 0;
-        if VECTORS <= 4 {
-            while rows - row >= 4 {
-                self.tile::<S, 4, VECTORS>(simd, row, column);
-                row += 4;
+        // Many rows take the inputs in pieces whose weights stay in the first cache; the order of each sum is the same.
+        let piece = if rows < 4 { self.inputs.max(1) } else { PIECE_INPUTS };
+        for from in (0..self.inputs.max(1)).step_by(piece) {
+            let inputs = from..(from + piece).min(self.inputs);
+            let mut row = 0;
+            if VECTORS <= 4 {
+                while rows - row >= 4 {
+                    self.tile::<S, 4, VECTORS>(simd, row, column, inputs.clone());
+                    row += 4;
+                }
             }
-        }
-        while row < rows {
-            self.tile::<S, 1, VECTORS>(simd, row, column);
-            row += 1;
+            while row < rows {
+                self.tile::<S, 1, VECTORS>(simd, row, column, inputs.clone());
+                row += 1;
+            }
         }
         VECTORS * S::F32_LANES
     }
@@ -232,17 +247,24 @@ impl Dense<'_> {
     }
 
     #[inline(always)]
-    fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(&mut self, simd: S, row: usize, column: usize) {
+    fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        column: usize,
+        inputs: Range<usize>,
+    ) {
         let width = VECTORS * S::F32_LANES;
         let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
         for (r, sum) in sums.iter_mut().enumerate() {
             let start = (row + r) * self.outputs + column;
-            let before = self.bias.map_or(&self.out[start..start + width], |bias| &bias[column..column + width]);
+            let bias = self.bias.filter(|_| inputs.start == 0);
+            let before = bias.map_or(&self.out[start..start + width], |bias| &bias[column..column + width]);
             sum.copy_from_slice(S::as_simd_f32s(before).0);
         }
-        let x: [&[f32]; ROWS] =
-            std::array::from_fn(|r| &self.x[(row + r) * self.stride..(row + r) * self.stride + self.inputs]);
-        for (input, weights) in self.w.chunks_exact(self.outputs).enumerate() {
+        let x: [&[f32]; ROWS] = std::array::from_fn(|r| &self.x[(row + r) * self.stride..][inputs.clone()]);
+        let weights = &self.w[inputs.start * self.outputs..inputs.end * self.outputs];
+        for (input, weights) in weights.chunks_exact(self.outputs).enumerate() {
             let (weights, _) = S::as_simd_f32s(&weights[column..column + width]);
             let weights: [S::f32s; VECTORS] = std::array::from_fn(|v| weights[v]);
             for (sum, x) in sums.iter_mut().zip(&x) {
@@ -353,7 +375,7 @@ mod tests {
     fn products_are_those_of_plain_loops_for_any_shape_and_a_row_alone_gives_the_same_bits() {
         let number = |at: usize| (at * 7_919 % 1_009) as f32 / 1_009.0 - 0.5;
         for (rows, inputs, outputs) in
-            [(1, 5, 3), (3, 9, 16), (3, 387, 24), (5, 48, 192), (9, 33, 200), (4, 17, 77), (2, 8, 33)]
+            [(1, 5, 3), (3, 9, 16), (3, 387, 24), (5, 48, 192), (9, 33, 200), (4, 17, 77), (2, 8, 33), (6, 300, 70)]
         {
             let x: Vec<f32> = (0..rows * inputs).map(number).collect();
             let w: Vec<f32> = (0..inputs * outputs).map(|at| number(at + 3)).collect();

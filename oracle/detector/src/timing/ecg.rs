@@ -5,14 +5,14 @@ use rand::Rng;
 
 use super::{BATCH, OUTPUTS, SEED, Workload};
 use crate::catalogue::TrainError;
-use crate::ecg::{BEAT_CLASSES, BeatContext, BeatInput, BeatModel, CONTEXT, WINDOW, WINDOW_R};
+use crate::ecg::{BeatContext, BeatInput, BeatJudgement, BeatModel, CONTEXT, WINDOW, WINDOW_R};
 use crate::model_file::{ModelFile, ModelFileError};
 use crate::nn::generator;
 
 struct Beats {
     model: BeatModel,
     beats: Vec<BeatInput>,
-    outputs: Vec<f32>,
+    judgements: [BeatJudgement; BATCH],
     next: usize,
 }
 
@@ -32,7 +32,7 @@ pub(super) fn workload(file: &ModelFile) -> Result<Box<dyn Workload>, ModelFileE
         context.observe(&window, Some(rng.gen_range(0.5..1.1))).complete(Some(rng.gen_range(0.5..1.1)))
     };
     let beats = (0..BATCH).map(|_| beat()).collect();
-    Ok(Box::new(Beats { model, beats, outputs: vec![0.0; BATCH * BEAT_CLASSES.len()], next: 0 }))
+    Ok(Box::new(Beats { model, beats, judgements: [BeatJudgement::default(); BATCH], next: 0 }))
 }
 
 impl Workload for Beats {
@@ -44,20 +44,18 @@ impl Workload for Beats {
         let first = self.next % BATCH;
         self.next += batch;
         let which = if batch == 1 { first..first + 1 } else { 0..BATCH };
-        let outputs = self.outputs.chunks_exact_mut(BEAT_CLASSES.len());
-        for (beat, out) in self.beats.iter().zip(outputs).skip(which.start).take(which.len()) {
-            out.copy_from_slice(&self.model.judge(beat).probabilities);
-        }
+        self.model.judge_all(&self.beats[which.clone()], &mut self.judgements[which]);
     }
 
     fn exchange(&mut self) -> Vec<(&'static str, Array2<f32>)> {
         self.judge(BATCH);
         let signal: Vec<f32> = self.beats.iter().flat_map(|beat| beat.signal).collect();
         let context: Vec<f32> = self.beats.iter().flat_map(|beat| beat.context).collect();
+        let outputs: Vec<f32> = self.judgements.iter().flat_map(|judgement| judgement.probabilities).collect();
         let rows = |values: Vec<f32>| {
             Array2::from_shape_vec((BATCH, values.len() / BATCH), values).expect("as many numbers for every beat")
         };
         debug_assert_eq!(context.len(), BATCH * CONTEXT);
-        vec![("signal", rows(signal)), ("context", rows(context)), (OUTPUTS, rows(self.outputs.clone()))]
+        vec![("signal", rows(signal)), ("context", rows(context)), (OUTPUTS, rows(outputs))]
     }
 }

@@ -48,11 +48,10 @@ impl Workload for Vitals {
         let hour = self.next / BATCH % HOURS;
         let patients = if batch == 1 { self.next % BATCH..self.next % BATCH + 1 } else { 0..BATCH };
         self.next += batch;
-        for patient in patients {
-            let start = (hour * BATCH + patient) * FEATURES;
-            let features = &self.features[start..start + FEATURES];
-            self.logits[patient] = self.ensemble.step(features, &mut self.states[patient], &mut self.scratch);
-        }
+        let start = (hour * BATCH + patients.start) * FEATURES;
+        let features = &self.features[start..start + patients.len() * FEATURES];
+        let (states, logits) = (&mut self.states[patients.clone()], &mut self.logits[patients]);
+        self.ensemble.step_all(features, states, &mut self.scratch, logits);
     }
 
     fn exchange(&mut self) -> Vec<(&'static str, Array2<f32>)> {

@@ -1,8 +1,9 @@
-//! The trained members together, as they serve: one pass over an hour's features gives one risk.
+//! The trained members together, as they serve: one pass over an hour's features gives one risk, for one patient or for many.
 //!
 //! All members read the same inputs, so their dense layers and linear paths are one matrix. Their log-odds are averaged, then calibrated by
-//! hour. Guarantees: no allocation in [`Ensemble::step`]; weights of another shape are refused; the state is [`State`], a few numbers per
-//! member. Must not: remember anything of one patient for another.
+//! hour. Guarantees: no allocation in [`Ensemble::step`] and [`Ensemble::step_all`]; a patient alone and among others gets the same bits;
+//! weights of another shape are refused; the state is [`State`], a few numbers per member. Must not: remember anything of one patient for
+//! another.
 
 use ndarray::{Array2, Axis, Slice};
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,8 @@ use crate::nn::{Parameters, kernel};
 /// Most members.
 pub const MEMBERS_MAX: usize = 16;
 const GATES: usize = 3 * RECURRENT_UNITS;
+/// Patients that go through the members together: enough to read the weights rarely, few enough to stay in the second cache.
+const BLOCK: usize = 32;
 
 /// What a model file says of the model besides its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,8 +49,12 @@ impl Default for State {
 pub struct Scratch {
     inputs: Vec<f32>,
     first: Vec<f32>,
-    from_inputs: [f32; GATES],
-    from_hidden: [f32; GATES],
+    from_inputs: Vec<f32>,
+    from_hidden: Vec<f32>,
+    hidden: Vec<f32>,
+    deep: Vec<f32>,
+    /// Log-odds, patients × members.
+    logits: Vec<f32>,
 }
 
 /// The members of a model file.
@@ -69,7 +76,7 @@ struct Recurrent {
     from_hidden: Vec<f32>,
     from_hidden_bias: Vec<f32>,
     out: Vec<f32>,
-    out_bias: f32,
+    out_bias: Vec<f32>,
 }
 
 impl Ensemble {
@@ -112,7 +119,7 @@ impl Ensemble {
                 from_hidden: flat(file.tensor(&name("from_hidden.weight"), [RECURRENT_UNITS, GATES])?),
                 from_hidden_bias: row(&name("from_hidden.bias"), GATES)?,
                 out: flat(file.tensor(&name("out.weight"), [RECURRENT_UNITS, 1])?),
-                out_bias: row(&name("out.bias"), 1)?[0],
+                out_bias: row(&name("out.bias"), 1)?,
             });
         }
         let (calibration, operating_point) = (settings.calibration, settings.operating_point);
@@ -134,8 +141,16 @@ impl Ensemble {
     /// Room for one pass.
     #[must_use]
     pub fn scratch(&self) -> Scratch {
-        let (inputs, first) = (vec![0.0; INPUTS], vec![0.0; self.members.len() * (DENSE_UNITS + 1)]);
-        Scratch { inputs, first, from_inputs: [0.0; GATES], from_hidden: [0.0; GATES] }
+        let room = |per_patient: usize| vec![0.0; BLOCK * per_patient];
+        Scratch {
+            inputs: room(INPUTS),
+            first: room(self.members.len() * (DENSE_UNITS + 1)),
+            from_inputs: room(GATES),
+            from_hidden: room(GATES),
+            hidden: room(RECURRENT_UNITS),
+            deep: room(1),
+            logits: room(self.members.len()),
+        }
     }
 
     /// An hour is over: moves the state on and returns the mean log-odds. `features` are [`FEATURES`] numbers of
@@ -144,38 +159,66 @@ impl Ensemble {
     /// # Panics
     /// When there are fewer features.
     pub fn step(&self, features: &[f32], state: &mut State, scratch: &mut Scratch) -> f32 {
-        self.step_each(features, state, scratch, |_, _| {})
+        let mut logit = [0.0];
+        self.step_all(&features[..FEATURES], std::slice::from_mut(state), scratch, &mut logit);
+        logit[0]
     }
 
-    /// As [`Self::step`], telling the log-odds of each member.
+    /// As [`Self::step`], for many patients at once: `features` are patients × [`FEATURES`], `logits` get one number per patient.
+    ///
+    /// # Panics
+    /// When there are not as many rows of features and room for as many numbers as there are states.
+    pub fn step_all(&self, features: &[f32], states: &mut [State], scratch: &mut Scratch, logits: &mut [f32]) {
+        assert_eq!(logits.len(), states.len(), "one number per patient");
+        self.step_each(features, states, scratch, |patient, of_members| logits[patient] = mean(of_members));
+    }
+
+    /// As [`Self::step_all`], telling the log-odds of all members for each patient.
     pub(crate) fn step_each(
         &self,
         features: &[f32],
-        state: &mut State,
+        states: &mut [State],
         scratch: &mut Scratch,
-        mut each: impl FnMut(usize, f32),
-    ) -> f32 {
-        let Scratch { inputs, first, from_inputs, from_hidden } = scratch;
-        self.encoding.encode(features, inputs);
-        kernel::dense(inputs, 1, &self.first, &self.first_bias, first);
-        let (dense, beside) = first.split_at_mut(self.members.len() * DENSE_UNITS);
-        kernel::relu(dense);
-        let mut sum = 0.0;
-        let states = state.0.chunks_exact_mut(RECURRENT_UNITS);
-        for (number, ((member, hidden), dense)) in
-            self.members.iter().zip(states).zip(dense.chunks_exact(DENSE_UNITS)).enumerate()
-        {
-            kernel::dense(dense, 1, &member.from_inputs, &member.from_inputs_bias, from_inputs);
-            kernel::dense(hidden, 1, &member.from_hidden, &member.from_hidden_bias, from_hidden);
-            kernel::gru_cell(from_inputs, from_hidden, hidden, RECURRENT_UNITS);
-            let deep: f32 = hidden.iter().zip(&member.out).map(|(unit, weight)| unit * weight).sum();
-            let logit = deep + member.out_bias + beside[number];
-            each(number, logit);
-            sum += logit;
+        mut each: impl FnMut(usize, &[f32]),
+    ) {
+        assert_eq!(features.len(), states.len() * FEATURES, "one row of features per patient");
+        let blocks = features.chunks(BLOCK * FEATURES).zip(states.chunks_mut(BLOCK));
+        for (number, (features, states)) in blocks.enumerate() {
+            self.pass(features, states, scratch);
+            let logits = scratch.logits.chunks_exact(self.members.len()).take(states.len());
+            logits.enumerate().for_each(|(place, logits)| each(number * BLOCK + place, logits));
         }
-        #[expect(clippy::cast_precision_loss, reason = "at most sixteen")]
-        let members = self.members.len() as f32;
-        sum / members
+    }
+
+    /// One block of patients; leaves the log-odds in the scratch.
+    fn pass(&self, features: &[f32], states: &mut [State], scratch: &mut Scratch) {
+        let (rows, members) = (states.len(), self.members.len());
+        let (dense, width) = (members * DENSE_UNITS, members * (DENSE_UNITS + 1));
+        let inputs = &mut scratch.inputs[..rows * INPUTS];
+        for (features, inputs) in features.chunks_exact(FEATURES).zip(inputs.chunks_exact_mut(INPUTS)) {
+            self.encoding.encode(features, inputs);
+        }
+        let first = &mut scratch.first[..rows * width];
+        kernel::dense(inputs, rows, &self.first, &self.first_bias, first);
+        first.chunks_exact_mut(width).for_each(|row| kernel::relu(&mut row[..dense]));
+        let (from_inputs, from_hidden) =
+            (&mut scratch.from_inputs[..rows * GATES], &mut scratch.from_hidden[..rows * GATES]);
+        let (hidden, deep) = (&mut scratch.hidden[..rows * RECURRENT_UNITS], &mut scratch.deep[..rows]);
+        for (number, member) in self.members.iter().enumerate() {
+            let own = number * RECURRENT_UNITS..(number + 1) * RECURRENT_UNITS;
+            for (hidden, state) in hidden.chunks_exact_mut(RECURRENT_UNITS).zip(states.iter()) {
+                hidden.copy_from_slice(&state.0[own.clone()]);
+            }
+            let read = &first[number * DENSE_UNITS..];
+            kernel::strided_dense(read, DENSE_UNITS, width, &member.from_inputs, &member.from_inputs_bias, from_inputs);
+            kernel::dense(hidden, rows, &member.from_hidden, &member.from_hidden_bias, from_hidden);
+            kernel::gru_serve(from_inputs, from_hidden, hidden, RECURRENT_UNITS);
+            kernel::dense(hidden, rows, &member.out, &member.out_bias, deep);
+            for (row, state) in states.iter_mut().enumerate() {
+                state.0[own.clone()].copy_from_slice(&hidden[row * RECURRENT_UNITS..(row + 1) * RECURRENT_UNITS]);
+                scratch.logits[row * members + number] = deep[row] + first[row * width + dense + number];
+            }
+        }
     }
 
     /// The calibrated risk of log-odds after an hour, counted from 0.
@@ -183,6 +226,12 @@ impl Ensemble {
     pub fn risk(&self, logit: f32, hour: usize) -> f64 {
         self.calibration.probability(logit, hour)
     }
+}
+
+/// Mean of the members' log-odds.
+#[expect(clippy::cast_precision_loss, reason = "at most sixteen")]
+pub(crate) fn mean(logits: &[f32]) -> f32 {
+    logits.iter().sum::<f32>() / logits.len() as f32
 }
 
 /// Name in the file of a matrix of a member.

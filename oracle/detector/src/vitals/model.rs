@@ -34,6 +34,8 @@ const REPETITIONS: usize = 2;
 const ENCODING_STRIDE: usize = 7;
 /// Classes, in the order of the probabilities.
 const CLASSES: [&str; 2] = ["survived", "died"];
+/// Stays that go through their hours together.
+const STAYS_TOGETHER: usize = 64;
 /// NEWS2 from which the report asks for an urgent response.
 const NEWS2_URGENT: u8 = 5;
 /// Highest NEWS2.
@@ -169,47 +171,62 @@ fn train_on(cohort: &Cohort, options: &TrainOptions, progress: &dyn Progress) ->
     Ok(file)
 }
 
+/// Takes all stays through their hours, many at a time, and tells the members' log-odds by stay and hour. `hide` may change the features
+/// first.
+fn walk(
+    ensemble: &Ensemble,
+    features: &Features,
+    hide: impl Fn(&mut [f32]),
+    mut tell: impl FnMut(usize, usize, &[f32]),
+) {
+    let (mut scratch, mut rows) = (ensemble.scratch(), vec![0.0; STAYS_TOGETHER * FEATURES]);
+    for first in (0..features.len()).step_by(STAYS_TOGETHER) {
+        let stays = STAYS_TOGETHER.min(features.len() - first);
+        let (mut states, rows) = (vec![State::default(); stays], &mut rows[..stays * FEATURES]);
+        for hour in 0..HOURS {
+            for (place, row) in rows.chunks_exact_mut(FEATURES).enumerate() {
+                row.copy_from_slice(features.row(first + place, hour));
+                hide(row);
+            }
+            ensemble.step_each(rows, &mut states, &mut scratch, |place, logits| tell(first + place, hour, logits));
+        }
+    }
+}
+
 /// Mean log-odds per stay and hour by the members that did not train on the stay.
 fn out_of_fold(ensemble: &Ensemble, features: &Features, folds: &[Vec<u8>]) -> Vec<f32> {
     let mut scores = vec![0.0; features.len() * HOURS];
-    let mut scratch = ensemble.scratch();
-    for (stay, scores) in scores.chunks_exact_mut(HOURS).enumerate() {
-        let mut state = State::default();
-        for (hour, score) in scores.iter_mut().enumerate() {
-            let share = 1.0 / f32::from(u8::try_from(folds.len()).expect("repetitions are few"));
-            ensemble.step_each(features.row(stay, hour), &mut state, &mut scratch, |member, logit| {
+    let share = 1.0 / f32::from(u8::try_from(folds.len()).expect("repetitions are few"));
+    walk(
+        ensemble,
+        features,
+        |_| {},
+        |stay, hour, logits| {
+            for (member, logit) in logits.iter().enumerate() {
                 let (repetition, fold) = (member / usize::from(FOLDS), member % usize::from(FOLDS));
                 if usize::from(folds[repetition][stay]) == fold {
-                    *score += logit * share;
+                    scores[stay * HOURS + hour] += logit * share;
                 }
-            });
-        }
-    }
+            }
+        },
+    );
     scores
 }
 
 /// Risks of every stay and hour; with `hidden`, as of patients about whom nothing is known; with `alone`, by that member alone.
 fn risks(ensemble: &Ensemble, features: &Features, hidden: bool, alone: Option<usize>) -> Vec<f32> {
-    let mut scratch = ensemble.scratch();
-    let mut row = [0.0; FEATURES];
-    let mut risks = Vec::with_capacity(features.len() * HOURS);
-    for stay in 0..features.len() {
-        let mut state = State::default();
-        for hour in 0..HOURS {
-            row.copy_from_slice(features.row(stay, hour));
-            if hidden {
-                row[PATIENT_FROM..].fill(f32::NAN);
-            }
-            let mut one = 0.0;
-            let mean = ensemble.step_each(&row, &mut state, &mut scratch, |member, logit| {
-                if Some(member) == alone {
-                    one = logit;
-                }
-            });
-            #[expect(clippy::cast_possible_truncation, reason = "a probability")]
-            risks.push(ensemble.risk(if alone.is_some() { one } else { mean }, hour) as f32);
+    let mut risks = vec![0.0; features.len() * HOURS];
+    let hide = |row: &mut [f32]| {
+        if hidden {
+            row[PATIENT_FROM..].fill(f32::NAN);
         }
-    }
+    };
+    walk(ensemble, features, hide, |stay, hour, logits| {
+        let logit = alone.map_or_else(|| super::ensemble::mean(logits), |member| logits[member]);
+        #[expect(clippy::cast_possible_truncation, reason = "a probability")]
+        let risk = ensemble.risk(logit, hour) as f32;
+        risks[stay * HOURS + hour] = risk;
+    });
     risks
 }
 

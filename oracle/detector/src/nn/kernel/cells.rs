@@ -177,9 +177,9 @@ impl<const KEEP: bool> WithSimd for Gru<'_, KEEP> {
 #[inline(always)]
 fn gru_lanes<S: Simd, const KEEP: bool>(simd: S, x: &mut [S::f32s; 3], h: [S::f32s; 3], hidden: S::f32s) -> S::f32s {
     let half = simd.splat_f32s(0.5);
-    let gate = |x, h| tanh_parts(simd, simd.mul_f32s(simd.add_f32s(x, h), half));
-    let (reset_n, reset_q) = gate(x[0], h[0]);
-    let (update_n, update_q) = gate(x[1], h[1]);
+    // Calls, not a closure: one that is used twice need not be inlined and then runs without the instructions that were chosen.
+    let (reset_n, reset_q) = tanh_parts(simd, simd.mul_f32s(simd.add_f32s(x[0], h[0]), half));
+    let (update_n, update_q) = tanh_parts(simd, simd.mul_f32s(simd.add_f32s(x[1], h[1]), half));
     let reset = simd.mul_add_e_f32s(half, simd.div_f32s(reset_n, reset_q), half);
     let (new_n, new_q) = tanh_parts(simd, simd.mul_add_e_f32s(reset, h[2], x[2]));
     if KEEP {
