@@ -268,7 +268,61 @@ def ecg(tensors, settings, inputs):
     return sessions, lambda logits: softmax((logits + shift) / temperature)
 
 
-KINDS = {"traffic-": traffic, "vital-signs": vitals, "ecg-beats": ecg}
+def unsupervised(tensors, settings, inputs):
+    """The ensemble without labels: its autoencoders as one of two layers, the codebook as one product, their errors mixed."""
+    width, clusters = inputs["rows"].shape[1], settings["clusters"]
+    units = sum(cluster["hidden"] for cluster in clusters)
+    encoder, decoder = np.zeros((width, units)), np.zeros((units, width))
+    encoder_bias, decoder_bias, member_of = np.zeros(units), np.zeros(width), np.zeros((width, len(clusters)))
+    first = 0
+    for number, cluster in enumerate(clusters):
+        columns, hidden = cluster["columns"], cluster["hidden"]
+        size, own = len(columns) * hidden, np.arange(first, first + hidden)
+        weights = tensors[f"member.{number}"].reshape(-1)
+        encoder[np.ix_(columns, own)] = weights[:size].reshape(-1, hidden)
+        encoder_bias[own] = weights[size : size + hidden]
+        decoder[np.ix_(own, columns)] = weights[size + hidden : 2 * size + hidden].reshape(-1, hidden).T
+        decoder_bias[columns] = weights[2 * size + hidden :]
+        member_of[columns, number] = 1
+        first += hidden
+    known, values = (tensors[f"codebook.{name}"].reshape(-1, width) for name in ("known", "values"))
+    # The square difference from a prototype is linear in the row's squares, values and presence; 1/12 where the prototype has no value.
+    against = np.concatenate([known, -2 * values, known * values**2 + (1 - known) / 12], axis=1).T
+    levels, mix = tensors["levels"].reshape(-1, 2), settings["mix"]
+
+    def net(batch):
+        graph = Graph()
+        number = lambda value: graph.constant(np.float32(value))
+        axis = graph.constant([1], np.int64)
+
+        def standardised(square, level):
+            log = graph.add("Log", [graph.add("Max", [graph.add("Sqrt", [square]), number(1e-4)])])
+            apart = graph.add("Div", [graph.add("Sub", [log, graph.constant(level[:, 0])]), graph.constant(level[:, 1])])
+            return graph.add("Clip", [apart, number(-12), number(12)])
+
+        missing = graph.add("IsNaN", ["rows"])
+        there = graph.add("Cast", [graph.add("Not", [missing])], to=TensorProto.FLOAT)
+        x = graph.add("Where", [missing, number(0), "rows"])
+        centred = graph.add("Mul", [graph.add("Sub", [x, number(0.5)]), there])
+        hidden = graph.add("Sigmoid", [graph.dense(centred, encoder, encoder_bias)])
+        output = graph.add("Sigmoid", [graph.dense(hidden, decoder, decoder_bias)])
+        apart = graph.add("Mul", [graph.add("Sub", [x, output]), there])
+        squares = graph.add("MatMul", [graph.add("Mul", [apart, apart]), graph.constant(member_of)])
+        counts = graph.add("MatMul", [there, graph.constant(member_of)])
+        judged = graph.add("Cast", [graph.add("Greater", [counts, number(0.5)])], to=TensorProto.FLOAT)
+        members = standardised(graph.add("Div", [squares, graph.add("Max", [counts, number(1)])]), levels[: len(clusters)])
+        sums = [graph.add("ReduceSum", [part, axis], keepdims=1) for part in (graph.add("Mul", [members, judged]), judged, there)]
+        described = graph.add("Concat", [graph.add("Mul", [x, x]), x, there], axis=1)
+        nearest = graph.add("ReduceMin", [graph.add("MatMul", [described, graph.constant(against)])], axes=[1], keepdims=1)
+        nearest = graph.add("Div", [graph.add("Max", [nearest, number(0)]), sums[2]])
+        codebook = graph.add("Mul", [standardised(nearest, levels[-1:]), number(mix["codebook"])])
+        mean = graph.add("Mul", [graph.add("Div", sums[:2]), number(mix["members"])])
+        return graph.session({"rows": [batch, width]}, {graph.add("Add", [codebook, mean]): [batch, 1]})
+
+    return [("whole", batch, net(batch), {"rows": inputs["rows"][:batch]}) for batch in (1, BATCH)], lambda scores: scores
+
+
+KINDS = {"traffic-unsupervised": unsupervised, "traffic-": traffic, "vital-signs": vitals, "ecg-beats": ecg}
 
 
 def main():

@@ -14,6 +14,7 @@ use crate::model_file::{ModelFile, ModelFileError};
 mod ecg;
 pub mod peer;
 mod traffic;
+mod unsupervised;
 mod vitals;
 
 /// Inputs in a batch, and devices or patients that take turns.
@@ -46,7 +47,7 @@ pub const OUTPUTS: &str = "outputs";
 pub fn workload(file: &ModelFile) -> Option<Result<Box<dyn Workload>, ModelFileError>> {
     let name = file.metadata.name.as_str();
     match name {
-        "traffic-unsupervised" => None,
+        "traffic-unsupervised" => Some(unsupervised::workload(file)),
         "ecg-beats" => Some(ecg::workload(file)),
         "vital-signs" => Some(vitals::workload(file)),
         _ if name.starts_with("traffic-") => Some(traffic::workload(file)),

@@ -41,7 +41,8 @@ pub(super) fn workload(file: &ModelFile) -> Result<Box<dyn Workload>, ModelFileE
     Ok(Box::new(Traffic { model, flows, columns: kinds.len(), memories, all, scratch, out, next: 0 }))
 }
 
-fn flow(kinds: &[Column], rng: &mut ChaCha8Rng) -> Vec<f32> {
+/// A made-up flow: a number per column.
+pub(super) fn flow(kinds: &[Column], rng: &mut ChaCha8Rng) -> Vec<f32> {
     let value = |kind: &Column| match kind {
         _ if rng.gen_bool(MISSING) => f32::NAN,
         Column::Number => rng.gen_range(-3.0..LOGARITHM_MAX).exp(),

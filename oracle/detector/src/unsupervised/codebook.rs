@@ -5,52 +5,41 @@
 //! of connection; a smooth autoencoder also reconstructs what lies between two kinds, this one does not. Missing values (NaN) are left out
 //! of the distance and teach nothing. Guarantees: judging allocates nothing; the same rows in the same order give the same prototypes.
 
+use pulp::Arch;
 use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
 
 /// Most prototypes.
 pub(crate) const PROTOTYPES_MAX: usize = 1_024;
 
-/// The prototypes, one after the other.
+/// Prototypes that are compared with a row at once, each in a lane of its own.
+const SIDE_BY_SIDE: usize = 16;
+
+/// The prototypes.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Codebook {
     width: usize,
-    prototypes: Vec<f32>,
+    count: usize,
+    /// Blocks of [`SIDE_BY_SIDE`] prototypes, column by column; the last block is filled up with what is nearest to nothing.
+    blocks: Vec<[f32; SIDE_BY_SIDE]>,
 }
 
 /// What counts as the square difference where the row has a value and the prototype has none: the variance of an even spread over 0..1.
 const UNKNOWN: f32 = 1.0 / 12.0;
 
-/// Values that are compared at once.
-const LANES: usize = 8;
+/// Values whose squares are summed up before they are added to the others.
+const SUMMED: usize = 8;
 
-/// Sum of square differences over the values of the row; a sum that has passed `enough` may be cut short.
-fn square_sum(row: &[f32], prototype: &[f32], enough: f32) -> f32 {
-    let square = |value: f32, own: f32| {
-        let difference = value - own;
-        let square = if own.is_nan() { UNKNOWN } else { difference * difference };
-        if value.is_nan() { 0.0 } else { square }
-    };
-    let (values, value_rest) = row.as_chunks::<LANES>();
-    let (owns, own_rest) = prototype[..row.len()].as_chunks::<LANES>();
-    let mut sum = 0.0;
-    for (values, owns) in values.iter().zip(owns) {
-        let squares: [f32; LANES] = std::array::from_fn(|lane| square(values[lane], owns[lane]));
-        sum += squares.iter().sum::<f32>();
-        if sum > enough {
-            return sum;
-        }
-    }
-    sum + value_rest.iter().zip(own_rest).map(|(value, own)| square(*value, *own)).sum::<f32>()
+/// The square difference of a value that is there.
+#[inline(always)]
+fn square(value: f32, own: f32) -> f32 {
+    let difference = value - own;
+    if own.is_nan() { UNKNOWN } else { difference * difference }
 }
 
 /// Square difference of every value of the row, as [`distance`] counts it; 0 where the row has none.
-pub(crate) fn squares(row: &[f32], prototype: &[f32]) -> impl Iterator<Item = f32> {
-    row.iter().zip(prototype).map(|(value, own)| match (value.is_nan(), own.is_nan()) {
-        (true, _) => 0.0,
-        (false, true) => UNKNOWN,
-        (false, false) => (value - own) * (value - own),
-    })
+pub(crate) fn squares(row: &[f32], prototype: impl Iterator<Item = f32>) -> impl Iterator<Item = f32> {
+    row.iter().zip(prototype).map(|(value, own)| if value.is_nan() { 0.0 } else { square(*value, own) })
 }
 
 /// How many values a row has.
@@ -61,7 +50,9 @@ fn values_of(row: &[f32]) -> f32 {
 
 /// Mean square difference over the values of the row; NaN when it has none. The prototype is at least as long.
 pub(crate) fn distance(row: &[f32], prototype: &[f32]) -> f32 {
-    square_sum(row, prototype, f32::INFINITY) / values_of(row)
+    let parts = row.chunks(SUMMED).zip(prototype.chunks(SUMMED));
+    let sum: f32 = parts.map(|(row, own)| squares(row, own.iter().copied()).sum::<f32>()).sum();
+    sum / values_of(row)
 }
 
 impl Codebook {
@@ -69,7 +60,25 @@ impl Codebook {
     pub(crate) fn from_prototypes(width: usize, prototypes: Vec<f32>) -> Option<Self> {
         let count = prototypes.len() / width.max(1);
         let fits = width > 0 && count * width == prototypes.len() && (1..=PROTOTYPES_MAX).contains(&count);
-        (fits && prototypes.iter().all(|value| !value.is_infinite())).then_some(Self { width, prototypes })
+        (fits && prototypes.iter().all(|value| !value.is_infinite())).then(|| Self::new(width, &prototypes))
+    }
+
+    fn new(width: usize, prototypes: &[f32]) -> Self {
+        let count = prototypes.len() / width;
+        let blocks = vec![[f32::INFINITY; SIDE_BY_SIDE]; count.div_ceil(SIDE_BY_SIDE) * width];
+        let mut book = Self { width, count, blocks };
+        prototypes.chunks_exact(width).enumerate().for_each(|(at, prototype)| book.set(at, prototype));
+        book
+    }
+
+    fn set(&mut self, at: usize, prototype: &[f32]) {
+        self.columns_mut(at).zip(prototype).for_each(|(own, value)| *own = *value);
+    }
+
+    /// The numbers of one prototype.
+    fn columns_mut(&mut self, at: usize) -> impl Iterator<Item = &mut f32> {
+        let block = at / SIDE_BY_SIDE * self.width;
+        self.blocks[block..block + self.width].iter_mut().map(move |column| &mut column[at % SIDE_BY_SIDE])
     }
 
     /// Teaches `count` prototypes on normalised rows: first some of the rows, then `passes` times every row pulls its nearest prototype by
@@ -78,8 +87,9 @@ impl Codebook {
         let rows = normal.len() / width;
         let count = count.clamp(1, PROTOTYPES_MAX).min(rows);
         let row_of = |at: usize| &normal[at * width..(at + 1) * width];
-        let prototypes = sample(rng, rows, count).into_iter().flat_map(|at| row_of(at).iter().copied()).collect();
-        let mut book = Self { width, prototypes };
+        let prototypes: Vec<f32> =
+            sample(rng, rows, count).into_iter().flat_map(|at| row_of(at).iter().copied()).collect();
+        let mut book = Self::new(width, &prototypes);
         for _ in 0..passes {
             let mut wins = vec![1.0_f32; count];
             for at in super::ensemble::shuffled(rows, rng) {
@@ -101,14 +111,12 @@ impl Codebook {
         let Ok(draw) = WeightedIndex::new(weights) else { return };
         for idle in (0..wins.len()).filter(|at| wins[*at] < 1.5) {
             let at = draw.sample(rng);
-            self.prototypes[idle * self.width..(idle + 1) * self.width]
-                .copy_from_slice(&normal[at * self.width..(at + 1) * self.width]);
+            self.set(idle, &normal[at * self.width..(at + 1) * self.width]);
         }
     }
 
     fn pull(&mut self, winner: usize, row: &[f32], share: f32) {
-        let prototype = &mut self.prototypes[winner * self.width..(winner + 1) * self.width];
-        for (own, value) in prototype.iter_mut().zip(row).filter(|(_, value)| !value.is_nan()) {
+        for (own, value) in self.columns_mut(winner).zip(row).filter(|(_, value)| !value.is_nan()) {
             *own = if own.is_nan() { *value } else { *own + share * (value - *own) };
         }
     }
@@ -119,14 +127,33 @@ impl Codebook {
         if count == 0.0 {
             return None;
         }
+        let (best, least) = Arch::new().dispatch(
+            #[inline(always)]
+            || self.nearest_of_all(row),
+        );
+        Some((best, least / count))
+    }
+
+    /// The nearest prototype and the sum of its square differences. The order of each sum is that of [`distance`].
+    #[inline(always)]
+    fn nearest_of_all(&self, row: &[f32]) -> (usize, f32) {
         let (mut best, mut least) = (0, f32::INFINITY);
-        for (at, prototype) in self.prototypes.chunks_exact(self.width).enumerate() {
-            let sum = square_sum(row, prototype, least);
-            if sum < least {
-                (best, least) = (at, sum);
+        for (number, block) in self.blocks.chunks_exact(self.width).enumerate() {
+            let mut sums = [0.0_f32; SIDE_BY_SIDE];
+            for (values, columns) in row.chunks(SUMMED).zip(block.chunks(SUMMED)) {
+                let mut part = [0.0_f32; SIDE_BY_SIDE];
+                for (value, owns) in values.iter().zip(columns).filter(|(value, _)| !value.is_nan()) {
+                    part.iter_mut().zip(owns).for_each(|(part, own)| *part += square(*value, *own));
+                }
+                sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+            }
+            for (lane, sum) in sums.into_iter().enumerate() {
+                if sum < least {
+                    (best, least) = (number * SIDE_BY_SIDE + lane, sum);
+                }
             }
         }
-        Some((best, least / count))
+        (best, least)
     }
 
     /// Root mean square distance to the nearest prototype; NaN when the row has no value at all.
@@ -134,14 +161,21 @@ impl Codebook {
         self.nearest(row).map_or(f32::NAN, |(_, square)| square.sqrt())
     }
 
+    /// How many prototypes there are.
+    pub(crate) const fn count(&self) -> usize {
+        self.count
+    }
+
     /// One prototype.
-    pub(crate) fn prototype(&self, at: usize) -> Option<&[f32]> {
-        self.prototypes.chunks_exact(self.width).nth(at)
+    pub(crate) fn prototype(&self, at: usize) -> Option<impl Iterator<Item = f32>> {
+        let block = at / SIDE_BY_SIDE * self.width;
+        let columns = self.blocks.get(block..block + self.width).filter(|_| at < self.count)?;
+        Some(columns.iter().map(move |column| column[at % SIDE_BY_SIDE]))
     }
 
     /// All prototypes, one after the other.
-    pub(crate) fn prototypes(&self) -> &[f32] {
-        &self.prototypes
+    pub(crate) fn prototypes(&self) -> Vec<f32> {
+        (0..self.count).filter_map(|at| self.prototype(at)).flatten().collect()
     }
 }
 
@@ -159,8 +193,9 @@ mod tests {
         for _ in 0..50 {
             let row: Vec<f32> = (0..21).map(|_| value(0.3)).collect();
             let (at, least) = book.nearest(&row).unwrap();
-            let apart: Vec<f32> = (0..50).map(|at| distance(&row, book.prototype(at).unwrap())).collect();
-            assert!(apart.iter().all(|apart| *apart >= least - 1e-6) && (apart[at] - least).abs() < 1e-6);
+            let prototype = |at| book.prototype(at).unwrap().collect::<Vec<f32>>();
+            let apart: Vec<f32> = (0..50).map(|at| distance(&row, &prototype(at))).collect();
+            assert!(apart.iter().all(|apart| *apart >= least) && apart[at].to_bits() == least.to_bits());
         }
         assert!(book.nearest(&[f32::NAN; 21]).is_none());
         assert!(Codebook::from_prototypes(21, vec![0.0; 22]).is_none());

@@ -21,6 +21,10 @@ mod tail;
 mod train;
 mod weights;
 
+pub(crate) use ensemble::Work;
+pub(crate) use model::Model;
+pub(crate) use own::Own;
+
 pub use detector::{DEVICE_STATE_BYTES, UNSUPERVISED_DEVICES_MAX, UnsupervisedTraffic};
 pub use model::ALARM_SHARE;
 pub use own::{BURST_SHARE, CEILING_SHARE, GRACE_FLOWS, GRACE_MS, OWN_MAX, OWN_RADIUS, RECENT, WINS_MIN};

@@ -59,7 +59,8 @@ impl Kind {
     /// Root mean square difference from a row.
     fn distance(&self, row: &[f32]) -> f32 {
         let mut prototype = [f32::NAN; OWN_WIDTH_MAX];
-        for (value, stored) in prototype.iter_mut().zip(&self.values).filter(|(_, stored)| **stored != u8::MAX) {
+        let read = prototype.iter_mut().zip(&self.values).take(row.len());
+        for (value, stored) in read.filter(|(_, stored)| **stored != u8::MAX) {
             *value = f32::from(*stored) / STEPS * 3.0 - 1.0;
         }
         distance(row, &prototype).sqrt()

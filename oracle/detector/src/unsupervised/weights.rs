@@ -116,7 +116,7 @@ impl Model {
                 .map(|(columns, member)| Cluster { columns: columns.clone(), hidden: member.hidden() })
                 .collect(),
             output_hidden: ensemble.output.hidden(),
-            prototypes: ensemble.codebook.prototypes().len() / ensemble.scale.width(),
+            prototypes: ensemble.codebook.count(),
             mix: self.mix,
             alarm_share: super::ALARM_SHARE,
             attack_shape: super::ATTACK_SHAPE,
