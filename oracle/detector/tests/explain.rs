@@ -7,7 +7,8 @@ mod common;
 use std::path::Path;
 
 use pulsegate_detector::command::{Command, CommandError, ExplainArgs, run};
-use pulsegate_detector::explain::{Explanation, Measure, STRONGEST, Told, explain_stay};
+use pulsegate_detector::ecg::{BeatContext, BeatModel, WINDOW, WINDOW_R};
+use pulsegate_detector::explain::{Explanation, Measure, STRONGEST, Told, explain_beat, explain_stay};
 use pulsegate_detector::model_file::ModelFile;
 use pulsegate_detector::traffic::detector::DeepTraffic;
 use pulsegate_detector::traffic::{ConnectionState, Flow, Service};
@@ -20,6 +21,7 @@ use common::{MINUTE_MS, START_MS, heartbeat};
 
 const SERVING: &[u8] = include_bytes!("../models/traffic-serving.safetensors");
 const UNSUPERVISED: &[u8] = include_bytes!("../models/traffic-unsupervised.safetensors");
+const ECG_BEATS: &[u8] = include_bytes!("../models/ecg-beats.safetensors");
 const VITAL_SIGNS: &[u8] = include_bytes!("../models/vital-signs.safetensors");
 const DEVICE: DeviceId = DeviceId([1; 32]);
 
@@ -193,13 +195,52 @@ fn a_stay_has_one_to_48_hours_and_its_own_model() {
     assert_eq!(explain(SERVING, 1), Err("DETECTOR_OTHER_MODEL"));
 }
 
+#[test]
+fn a_broad_early_beat_is_ventricular_for_its_complex_and_a_usual_wave_says_nothing() {
+    let file = ModelFile::read(ECG_BEATS).unwrap();
+    let mut model = BeatModel::read(&file).unwrap();
+    let wave = |height: f32, width: f32| -> [f32; WINDOW] {
+        std::array::from_fn(|at| {
+            let hill = |middle: f32, width: f32| (-((at as f32 - middle) / width).powi(2)).exp();
+            height * hill(WINDOW_R as f32, width) + 0.2 * hill(WINDOW_R as f32 + 45.0, 9.0)
+        })
+    };
+    let mut context = BeatContext::new();
+    for _ in 0..100 {
+        context.observe(&wave(1.0, 2.5), Some(0.8));
+    }
+    let usual = context.observe(&wave(1.0, 2.5), Some(0.8)).complete(Some(0.8));
+    let broad = context.observe(&wave(-1.6, 9.0), Some(0.45)).complete(Some(1.1));
+    let of = |explanation: &Explanation, name: &str| {
+        explanation.inputs.iter().find(|input| input.input.starts_with(name)).unwrap().clone()
+    };
+    let explanation = explain_beat(&mut model, file.id(), &broad);
+    let probability = f64::from(model.judge(&broad).probabilities[2]);
+    assert_eq!((explanation.class.as_str(), explanation.measure), ("V", Measure::LogOdds));
+    assert!((explanation.score - (probability / (1.0 - probability)).ln()).abs() < 1e-2, "{explanation:?}");
+    assert!(of(&explanation, "QRS complex").contribution > 0.5, "{explanation:?}");
+    assert_eq!(explanation, explain_beat(&mut model, file.id(), &broad), "asking changes nothing");
+    let explanation = explain_beat(&mut model, file.id(), &usual);
+    assert_eq!((explanation.class.as_str(), of(&explanation, "interval before").value), ("N", Some(Told::Number(1.0))));
+}
+
 fn model(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("models/{name}.safetensors")).display().to_string()
 }
 
 fn of_log(name: &str, log: &Path, uid: Option<&str>) -> ExplainArgs {
     let (zeek, uid) = (Some(log.to_owned()), uid.map(str::to_owned));
-    ExplainArgs { model: model(name), zeek, uid, data: None, patient: None, hour: None, top: STRONGEST }
+    ExplainArgs {
+        model: model(name),
+        zeek,
+        uid,
+        data: None,
+        patient: None,
+        hour: None,
+        record: None,
+        second: None,
+        top: STRONGEST,
+    }
 }
 
 fn explained(args: ExplainArgs, json: bool) -> Result<String, CommandError> {
@@ -245,6 +286,7 @@ fn what_cannot_be_explained_says_what_to_do_next() {
     let failure = |args| explained(args, false).unwrap_err().code();
     assert_eq!(failure(of_log("traffic-serving", &log, Some("C99"))), "EXPLAIN_UNKNOWN_FLOW");
     assert_eq!(failure(of_log("vital-signs", &log, None)), "EXPLAIN_WANTS");
+    assert_eq!(failure(of_log("ecg-beats", &log, None)), "EXPLAIN_WANTS");
     assert_eq!(failure(of_log("traffic-nsl-kdd", &log, None)), "MODEL_FILE_FOREIGN");
     assert_eq!(failure(ExplainArgs { zeek: None, ..of_log("traffic-serving", &log, None) }), "EXPLAIN_WANTS");
     std::fs::write(&log, "").unwrap();

@@ -1,4 +1,4 @@
-//! `explain`: why a model judged a connection of a Zeek `conn.log`, or a stay at an hour, as it did.
+//! `explain`: why a model judged a connection of a Zeek `conn.log`, a beat of a record, or a stay at an hour, as it did.
 //!
 //! A connection is judged after all that come before it in the log, as `watch` does; without `--uid` it is the one that most looks like an
 //! attack. Guarantees: a bad line costs that line only; what is printed is what [`crate::explain`] says, strongest inputs first. Must not:
@@ -13,6 +13,7 @@ use pulsegate_rules::registry::DetectorKind;
 use serde::Serialize;
 
 use super::choice::read_named;
+use super::explain_beat::{self, OfBeat};
 use super::watched::arrival;
 use super::{CommandError, Console};
 use crate::data::physionet2012::{Cohort, Stay, Wanted};
@@ -33,7 +34,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME|FILE")]
     pub model: String,
     /// For a traffic model: Zeek's conn.log, tab-separated or JSON.
-    #[arg(long, value_name = "FILE", conflicts_with = "data", required_unless_present = "data")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "record"], required_unless_present_any = ["data", "record"])]
     pub zeek: Option<PathBuf>,
     /// Which connection of the log [default: the one that most looks like an attack].
     #[arg(long, value_name = "UID", requires = "zeek")]
@@ -47,6 +48,12 @@ pub struct Args {
     /// At the end of which hour of the stay, 1 to 48.
     #[arg(long, value_name = "H", requires = "data")]
     pub hour: Option<usize>,
+    /// For ecg-beats: header file (.hea) of a WFDB record with a lead MLII.
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
+    pub record: Option<PathBuf>,
+    /// The beat nearest to this second of the record [default: the one that is least likely normal].
+    #[arg(long, value_name = "S", requires = "record")]
+    pub second: Option<f64>,
     /// How many inputs, the strongest first.
     #[arg(long, value_name = "N", default_value_t = STRONGEST)]
     pub top: usize,
@@ -56,7 +63,7 @@ pub struct Args {
 #[derive(Serialize)]
 struct Explained {
     model: String,
-    /// The connection's uid, or the patient and the hour.
+    /// The connection's uid, the beat's time in its record, or the patient and the hour.
     of: String,
     /// What was judged, in words.
     verdict: String,
@@ -85,7 +92,8 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<(), CommandE
             of_flow(&file, connection, finding, explanation)
         }
         DetectorKind::VitalSigns => of_stay(args, &file)?,
-        _ => return Err(ExplainError::Model { model: file.metadata.name.clone() }.into()),
+        DetectorKind::EcgBeats => of_beat(args, &file)?,
+        DetectorKind::RequestRate => return Err(ExplainError::Model { model: file.metadata.name.clone() }.into()),
     };
     explained.explanation.inputs.truncate(args.top);
     print(&explained, console);
@@ -208,6 +216,23 @@ fn of_stay(args: &Args, file: &ModelFile) -> Result<Explained, CommandError> {
         verdict: "risk of death in hospital".to_owned(),
         confidence: Some(risk),
         missing: missing.map(|input| input.input.clone()).collect(),
+        explanation,
+    })
+}
+
+fn of_beat(args: &Args, file: &ModelFile) -> Result<Explained, CommandError> {
+    let Some(header) = &args.record else {
+        let (judges, option) = ("the beats of a record", "--record FILE");
+        return Err(ExplainError::Wants { model: file.metadata.name.clone(), judges, option }.into());
+    };
+    let OfBeat { at_s, probability, explanation } = explain_beat::of_record(file, header, args.second)?;
+    let record = header.file_stem().unwrap_or_default().display();
+    Ok(Explained {
+        model: file.metadata.name.clone(),
+        of: format!("record {record}, {at_s:.2} s"),
+        verdict: format!("beat of class {}", explanation.class),
+        confidence: Some(probability),
+        missing: Vec::new(),
         explanation,
     })
 }

@@ -9,6 +9,7 @@ mod choice;
 mod error;
 mod evaluate;
 mod explain;
+mod explain_beat;
 mod train;
 mod watch;
 mod watched;
@@ -31,6 +32,7 @@ Examples:
   pulsegate detector watch --zeek conn.log
   pulsegate detector explain --model traffic-serving --zeek conn.log --uid CHhAvVGS1DHFjwGM9
   pulsegate detector explain --model vital-signs --data physionet2012 --patient 132539 --hour 48
+  pulsegate detector explain --model ecg-beats --record mitdb/records/208.hea --second 12
   pulsegate detector evaluate --model traffic-nsl-kdd --data rows.csv --report report
   pulsegate detector evaluate --model vital-signs --data physionet2012 --cross-validate --boosting python3 --report report
   pulsegate detector train --model traffic-nsl-kdd --data nsl_kdd --out new.safetensors
@@ -53,7 +55,7 @@ pub enum Command {
     Bench(BenchArgs),
     /// Judge the connections of a Zeek conn.log by the traffic models
     Watch(WatchArgs),
-    /// Tell which inputs made a model judge a connection or a stay as it did
+    /// Tell which inputs made a model judge a connection, a beat or a stay as it did
     Explain(ExplainArgs),
 }
 

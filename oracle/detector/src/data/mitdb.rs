@@ -122,12 +122,20 @@ pub fn headers(folder: &Path) -> Result<Vec<PathBuf>, TrainError> {
     if found.is_empty() { Err(TrainError::Empty { path: folder.to_owned() }) } else { Ok(found) }
 }
 
+/// Reads the lead MLII of a record.
+///
+/// # Errors
+/// [`TrainError`] when a file is missing or damaged.
+pub fn read_lead(header: &Path) -> Result<Lead, TrainError> {
+    Lead::read(header, "MLII").map_err(|error| unusable(&error))
+}
+
 /// Reads a record: the header's lead MLII and the annotations (`.atr`) beside it.
 ///
 /// # Errors
 /// [`TrainError`] when a file is missing or damaged, or the record is not sampled at 360 Hz.
 pub fn read_record(header: &Path) -> Result<Recording, TrainError> {
-    let lead = Lead::read(header, "MLII").map_err(|error| unusable(&error))?;
+    let lead = read_lead(header)?;
     if (lead.frequency_hz as f64 - ECG_HZ).abs() > 0.5 {
         let reason = format!("{} is sampled at {} Hz; records at 360 Hz are read", header.display(), lead.frequency_hz);
         return Err(TrainError::Unsuitable { reason });

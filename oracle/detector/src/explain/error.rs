@@ -9,7 +9,7 @@ use crate::vitals::{HOURS, VitalSignsError};
 #[non_exhaustive]
 pub enum ExplainError {
     /// The model serves nobody live, so there is nothing of it to explain.
-    #[error("{model:?} cannot be explained; explain traffic-serving, traffic-unsupervised or vital-signs")]
+    #[error("{model:?} cannot be explained; explain traffic-serving, traffic-unsupervised, ecg-beats or vital-signs")]
     Model {
         /// Its name.
         model: String,
@@ -37,6 +37,12 @@ pub enum ExplainError {
         path: PathBuf,
         /// Which connection was asked for.
         uid: String,
+    },
+    /// The record holds no beat that can be described.
+    #[error("{path} holds no beat that the model judges; give a record of at least some seconds, sampled at 90 to 1,100 Hz", path = path.display())]
+    NoBeat {
+        /// The record's header.
+        path: PathBuf,
     },
     /// The patient is not in the data.
     #[error("{path} holds no patient {record}; look the RecordID up in its patients_ file", path = path.display())]
@@ -66,6 +72,7 @@ impl ExplainError {
             Self::Wants { .. } => "EXPLAIN_WANTS",
             Self::NoFlow { .. } => "EXPLAIN_NO_FLOW",
             Self::UnknownFlow { .. } => "EXPLAIN_UNKNOWN_FLOW",
+            Self::NoBeat { .. } => "EXPLAIN_NO_BEAT",
             Self::UnknownPatient { .. } => "EXPLAIN_UNKNOWN_PATIENT",
             Self::VitalSigns(error) => error.code(),
             Self::Hour { .. } => "EXPLAIN_HOUR",

@@ -9,11 +9,13 @@
 //! and what only a pair says is counted twice. An input that is missing already has nothing to take away and contributes nothing. Must not:
 //! be read as a cause; it tells what the model looked at, not what happened.
 
+mod ecg;
 mod error;
 mod occlusion;
 mod traffic;
 mod vitals;
 
+pub use ecg::explain_beat;
 pub use error::ExplainError;
 pub use occlusion::{Group, Occluded, occlude, ranked};
 pub use vitals::explain_stay;
