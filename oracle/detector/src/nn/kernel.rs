@@ -6,9 +6,11 @@
 
 mod cells;
 mod phases;
+mod sparse;
 
-pub use cells::{gru_cell, gru_serve, lstm_cell, lstm_serve};
+pub use cells::{gru_cell, gru_serve, lstm_cell, lstm_first, lstm_serve};
 pub use phases::{PLACES, ROW, by_phase, halve};
+pub use sparse::{Term, sparse_relu};
 
 use std::ops::Range;
 

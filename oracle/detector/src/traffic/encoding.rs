@@ -133,6 +133,12 @@ impl Encoding {
         self.seen.get(column).is_some_and(|seen| seen.missing)
     }
 
+    /// Every column with the rising values that were seen of it, its elements beside that of the missing, and whether it has that one.
+    pub(super) fn seen(&self) -> impl Iterator<Item = (Column, &[f32], usize, bool)> {
+        let columns = self.columns.iter().zip(&self.seen);
+        columns.map(|(column, seen)| (*column, seen.values.as_slice(), seen.slots(*column), seen.missing))
+    }
+
     /// What was seen as a matrix: a line per column, with whether it may be missing, how many values follow, and these.
     #[must_use]
     pub fn matrix(&self) -> Array2<f32> {

@@ -1,19 +1,25 @@
 //! The trained network at work: one flow at a time, or one flow of each of many devices, without allocating.
 //!
-//! What the LSTMs read of a flow is projected once, when the flow comes, and kept in a ring per device ([`Memory`]); judging the next flow
-//! costs the encoding of that flow and the recurrent steps. Guarantees: a flow judged alone and in a batch gives the same numbers, bit for
-//! bit, whatever the other devices are; a device's memory is touched by that device's flows alone; a new device's window is filled with its
-//! first flow, as in training. Must not: allocate while judging, or look at a flow that came later.
+//! What the LSTMs read of a flow is projected once, when the flow comes, for both directions together, and kept in a ring per device
+//! ([`Memory`]); judging the next flow costs the first layers of that flow and the recurrent steps. What the last layer reads lies side by
+//! side in one row per flow (both states, hidden units, code), and each part is computed in its place. Guarantees: a flow judged alone and
+//! in a batch gives the same numbers, bit for bit, whatever the other devices are; a device's memory is touched by that device's flows
+//! alone; a new device's window is filled with its first flow, as in training. Must not: allocate while judging, or look at a flow that came
+//! later.
 
 use ndarray::Array2;
 
 use super::autoencoder_bilstm::Shape;
 use super::encoding::Encoding;
+use super::first_layer::FirstLayer;
 use crate::model_file::{ModelFile, ModelFileError};
-use crate::nn::kernel;
+use crate::nn::kernel::{self, Term};
 
 /// Most devices judged in one go; longer batches are cut.
 pub const BATCH_MAX: usize = 256;
+
+/// Names of the LSTMs in a model file.
+const DIRECTIONS: [&str; 2] = ["forward", "backward"];
 
 /// A dense layer.
 #[derive(Clone, Debug)]
@@ -22,21 +28,17 @@ struct Dense {
     bias: Vec<f32>,
 }
 
-/// One LSTM.
-#[derive(Clone, Debug)]
-struct Direction {
-    input: Dense,
-    recurrent: Vec<f32>,
-}
-
 /// A trained network.
 #[derive(Clone, Debug)]
 pub struct Inference {
     shape: Shape,
     encoding: Encoding,
-    encoder: Dense,
+    first: FirstLayer,
     code: Dense,
-    directions: [Direction; 2],
+    /// Of both LSTMs: all gates of the one, then of the other; in a window of one flow gate by gate, and no forget gates.
+    input: Dense,
+    /// Per LSTM; empty in a window of one flow.
+    recurrent: [Vec<f32>; 2],
     head: Dense,
 }
 
@@ -54,14 +56,14 @@ pub struct Memory {
 #[derive(Clone, Debug)]
 pub struct Scratch {
     batch: usize,
-    flows: Vec<f32>,
-    hidden: Vec<f32>,
+    terms: Vec<Term>,
     code: Vec<f32>,
-    read: Vec<f32>,
     projected: Vec<f32>,
+    /// Direction × rows × 4·units; so are cells and states, × units.
     gates: Vec<f32>,
-    cell: Vec<f32>,
-    states: [Vec<f32>; 2],
+    cells: Vec<f32>,
+    states: Vec<f32>,
+    /// Rows × (both states, hidden units, code).
     head: Vec<f32>,
     logits: Vec<f32>,
 }
@@ -72,14 +74,37 @@ impl Dense {
         Ok(Self { weight, bias: flat(file.tensor(&format!("{name}.bias"), [1, outputs])?) })
     }
 
+    /// Two layers on the same input, made one; `parts` names the layer and the columns of each next output.
+    fn join(both: &[Self; 2], inputs: usize, parts: &[(usize, std::ops::Range<usize>)]) -> Self {
+        let line = |row: usize, of: fn(&Self) -> &[f32]| {
+            parts.iter().flat_map(move |(which, columns)| {
+                let layer = &both[*which];
+                let start = row * layer.bias.len();
+                of(layer)[start + columns.start..start + columns.end].iter().copied()
+            })
+        };
+        let weight = (0..inputs).flat_map(|row| line(row, |layer| &layer.weight)).collect();
+        Self { weight, bias: line(0, |layer| &layer.bias).collect() }
+    }
+
     fn apply(&self, x: &[f32], rows: usize, out: &mut [f32]) {
         kernel::dense(x, rows, &self.weight, &self.bias, out);
+    }
+
+    /// Of the rows that begin every `stride` numbers of `x`.
+    fn apply_strided(&self, x: &[f32], stride: usize, out: &mut [f32]) {
+        kernel::strided_dense(x, self.weight.len() / self.bias.len(), stride, &self.weight, &self.bias, out);
     }
 }
 
 fn flat(matrix: &Array2<f32>) -> Vec<f32> {
     matrix.iter().copied().collect()
 }
+
+/// Places of the gates that are needed where there is nothing to forget.
+const INPUT: usize = 0;
+const CANDIDATE: usize = 2;
+const OUTPUT: usize = 3;
 
 impl Inference {
     /// Reads the network of a model file.
@@ -92,27 +117,34 @@ impl Inference {
             let reason = format!("sizes {shape:?} for {} encoded elements", encoding.width());
             return Err(ModelFileError::Foreign { reason });
         }
-        let gates = 4 * shape.units;
-        let direction = |name: &str| -> Result<Direction, ModelFileError> {
-            if shape.units == 0 {
-                return Ok(Direction { input: Dense { weight: Vec::new(), bias: Vec::new() }, recurrent: Vec::new() });
-            }
-            let input = Dense::read(file, &format!("{name}.input"), shape.read(), gates)?;
-            let recurrent = if shape.window > 1 {
-                flat(file.tensor(&format!("{name}.recurrent"), [shape.units, gates])?)
-            } else {
-                Vec::new()
-            };
-            Ok(Direction { input, recurrent })
+        let (input, recurrent) = match shape.units {
+            0 => (Dense { weight: Vec::new(), bias: Vec::new() }, [Vec::new(), Vec::new()]),
+            _ => Self::read_recurrent(file, &shape)?,
         };
+        let hidden = flat(file.tensor("encoder.bias", [1, shape.hidden])?);
         Ok(Self {
-            encoder: Dense::read(file, "encoder", shape.inputs, shape.hidden)?,
+            first: FirstLayer::new(&encoding, file.tensor("encoder.weight", [shape.inputs, shape.hidden])?, hidden),
             code: Dense::read(file, "code", shape.hidden, shape.code)?,
-            directions: [direction("forward")?, direction("backward")?],
+            input,
+            recurrent,
             head: Dense::read(file, "head", shape.head(), shape.classes)?,
             shape,
             encoding,
         })
+    }
+
+    fn read_recurrent(file: &ModelFile, shape: &Shape) -> Result<(Dense, [Vec<f32>; 2]), ModelFileError> {
+        let (units, gates) = (shape.units, 4 * shape.units);
+        let input = |name: &str| Dense::read(file, &format!("{name}.input"), shape.read(), gates);
+        let both = [input(DIRECTIONS[0])?, input(DIRECTIONS[1])?];
+        if shape.window == 1 {
+            let kept = [INPUT, CANDIDATE, OUTPUT].map(|gate| gate * units..(gate + 1) * units);
+            let parts: Vec<_> = kept.into_iter().flat_map(|gate| [(0, gate.clone()), (1, gate)]).collect();
+            return Ok((Dense::join(&both, shape.read(), &parts), [Vec::new(), Vec::new()]));
+        }
+        let recurrent = |name: &str| file.tensor(&format!("{name}.recurrent"), [units, gates]).map(flat);
+        let recurrent = [recurrent(DIRECTIONS[0])?, recurrent(DIRECTIONS[1])?];
+        Ok((Dense::join(&both, shape.read(), &[(0, 0..gates), (1, 0..gates)]), recurrent))
     }
 
     /// The sizes.
@@ -152,14 +184,12 @@ impl Inference {
         let room = |elements: usize| vec![0.0; batch * elements];
         Scratch {
             batch,
-            flows: room(shape.inputs),
-            hidden: room(shape.hidden),
+            terms: self.first.room(),
             code: room(shape.code),
-            read: room(shape.read()),
-            projected: room(4 * shape.units),
-            gates: room(4 * shape.units),
-            cell: room(shape.units),
-            states: [room(shape.units), room(shape.units)],
+            projected: room(self.input.bias.len()),
+            gates: room(8 * shape.units),
+            cells: room(2 * shape.units),
+            states: room(2 * shape.units),
             head: room(shape.head()),
             logits: room(shape.classes),
         }
@@ -194,103 +224,81 @@ impl Inference {
 
     fn judge_distinct(&self, features: &[f32], memories: &mut [Memory], which: &[usize], scratch: &mut Scratch) {
         let (shape, rows) = (&self.shape, which.len());
-        let columns = self.encoding.columns().len();
-        let flows = &mut scratch.flows[..rows * shape.inputs];
-        for (row, flow) in features.chunks_exact(columns).zip(flows.chunks_exact_mut(shape.inputs)) {
-            self.encoding.encode(row, flow);
+        let (width, states) = (shape.head(), 2 * shape.units);
+        let encoded = states..states + shape.hidden;
+        let head = &mut scratch.head[..rows * width];
+        for (row, head) in features.chunks_exact(self.encoding.columns().len()).zip(head.chunks_exact_mut(width)) {
+            self.first.apply(row, &mut scratch.terms, &mut head[encoded.clone()]);
         }
-        let hidden = &mut scratch.hidden[..rows * shape.hidden];
-        self.encoder.apply(flows, rows, hidden);
-        kernel::relu(hidden);
         let code = &mut scratch.code[..rows * shape.code];
-        self.code.apply(hidden, rows, code);
+        self.code.apply_strided(&head[states..], width, code);
         kernel::sigmoid(code);
+        for (head, code) in head.chunks_exact_mut(width).zip(code.chunks_exact(shape.code)) {
+            head[encoded.end..].copy_from_slice(code);
+        }
         if shape.units > 0 {
-            for direction in 0..2 {
-                self.project(direction, memories, which, scratch);
-                self.run(direction, memories, which, scratch);
+            let projected = &mut scratch.projected[..rows * self.input.bias.len()];
+            if shape.reads_hidden {
+                self.input.apply_strided(&head[states..], width, projected);
+            } else {
+                self.input.apply(code, rows, projected);
+            }
+            if shape.window == 1 {
+                kernel::lstm_first(projected, head, states, width);
+            } else {
+                self.remember(memories, which, scratch);
+                self.run(memories, which, scratch);
             }
         }
-        if shape.window > 1 && shape.units > 0 {
-            for place in which {
-                let memory = &mut memories[*place];
-                memory.begun = true;
-                memory.next = u8::try_from((usize::from(memory.next) + 1) % shape.window).expect("a window is short");
-            }
-        }
-        self.conclude(rows, scratch);
+        self.head.apply(&scratch.head[..rows * width], rows, &mut scratch.logits[..rows * shape.classes]);
     }
 
-    /// Projects what an LSTM reads of the new flows, and remembers it.
-    fn project(&self, direction: usize, memories: &mut [Memory], which: &[usize], scratch: &mut Scratch) {
-        let (shape, rows) = (&self.shape, which.len());
-        let gates = 4 * shape.units;
-        let read = if shape.reads_hidden {
-            let pairs = scratch.hidden.chunks_exact(shape.hidden).zip(scratch.code.chunks_exact(shape.code));
-            for (read, (hidden, code)) in scratch.read.chunks_exact_mut(shape.read()).zip(pairs).take(rows) {
-                read[..shape.hidden].copy_from_slice(hidden);
-                read[shape.hidden..].copy_from_slice(code);
-            }
-            &scratch.read[..rows * shape.read()]
-        } else {
-            &scratch.code[..rows * shape.code]
-        };
-        let projected = &mut scratch.projected[..rows * gates];
-        self.directions[direction].input.apply(read, rows, projected);
-        if shape.window == 1 {
-            return;
-        }
-        for (place, projected) in which.iter().zip(projected.chunks_exact(gates)) {
+    /// Keeps what the LSTMs read of the new flows; a new device's whole window is its first flow.
+    fn remember(&self, memories: &mut [Memory], which: &[usize], scratch: &Scratch) {
+        let window = self.shape.window;
+        let both = 8 * self.shape.units;
+        for (place, projected) in which.iter().zip(scratch.projected.chunks_exact(both)) {
             let memory = &mut memories[*place];
-            let slots =
-                if memory.begun { usize::from(memory.next)..usize::from(memory.next) + 1 } else { 0..shape.window };
+            let next = usize::from(memory.next);
+            let slots = if memory.begun { next..next + 1 } else { 0..window };
             for slot in slots {
-                let start = (2 * slot + direction) * gates;
-                memory.gates[start..start + gates].copy_from_slice(projected);
+                memory.gates[slot * both..(slot + 1) * both].copy_from_slice(projected);
             }
+            memory.begun = true;
+            memory.next = u8::try_from((next + 1) % window).expect("a window is short");
         }
     }
 
-    /// Runs an LSTM over the windows: forward from the oldest flow to the new one, backward the other way round.
-    fn run(&self, direction: usize, memories: &[Memory], which: &[usize], scratch: &mut Scratch) {
+    /// Runs the LSTMs over the windows, step by step together, as neither waits for the other: forward from the oldest flow to the new one,
+    /// backward the other way round.
+    fn run(&self, memories: &[Memory], which: &[usize], scratch: &mut Scratch) {
         let (shape, rows) = (&self.shape, which.len());
         let (units, gates) = (shape.units, 4 * shape.units);
-        let state = &mut scratch.states[direction][..rows * units];
-        let cell = &mut scratch.cell[..rows * units];
-        cell.fill(0.0);
-        let now = &mut scratch.gates[..rows * gates];
+        let states = &mut scratch.states[..2 * rows * units];
+        let cells = &mut scratch.cells[..2 * rows * units];
+        cells.fill(0.0);
+        let now = &mut scratch.gates[..2 * rows * gates];
         for step in 0..shape.window {
-            if shape.window == 1 {
-                now.copy_from_slice(&scratch.projected[..rows * gates]);
-            } else {
-                let age = if direction == 0 { step } else { shape.window - 1 - step };
+            let ages = [step, shape.window - 1 - step];
+            let of_each = now.chunks_exact_mut(rows * gates).zip(states.chunks_exact(rows * units));
+            for (direction, (now, state)) in of_each.enumerate() {
                 for (place, now) in which.iter().zip(now.chunks_exact_mut(gates)) {
                     let memory = &memories[*place];
-                    let slot = (usize::from(memory.next) + 1 + age) % shape.window;
+                    let slot = (usize::from(memory.next) + ages[direction]) % shape.window;
                     let start = (2 * slot + direction) * gates;
                     now.copy_from_slice(&memory.gates[start..start + gates]);
                 }
+                if step > 0 {
+                    kernel::dense_add(state, rows, &self.recurrent[direction], now);
+                }
             }
-            if step > 0 {
-                kernel::dense_add(state, rows, &self.directions[direction].recurrent, now);
-            }
-            kernel::lstm_serve(now, cell, state, units);
+            kernel::lstm_serve(now, cells, states, units);
         }
-    }
-
-    fn conclude(&self, rows: usize, scratch: &mut Scratch) {
-        let shape = &self.shape;
-        let (units, hidden) = (shape.units, shape.hidden);
-        for (row, head) in scratch.head.chunks_exact_mut(shape.head()).take(rows).enumerate() {
-            for (direction, state) in scratch.states.iter().enumerate() {
-                head[direction * units..(direction + 1) * units]
-                    .copy_from_slice(&state[row * units..(row + 1) * units]);
+        for (direction, states) in states.chunks_exact(rows * units).enumerate() {
+            for (head, state) in scratch.head.chunks_exact_mut(shape.head()).zip(states.chunks_exact(units)) {
+                head[direction * units..(direction + 1) * units].copy_from_slice(state);
             }
-            head[2 * units..2 * units + hidden].copy_from_slice(&scratch.hidden[row * hidden..(row + 1) * hidden]);
-            head[2 * units + hidden..].copy_from_slice(&scratch.code[row * shape.code..(row + 1) * shape.code]);
         }
-        let head = &scratch.head[..rows * shape.head()];
-        self.head.apply(head, rows, &mut scratch.logits[..rows * shape.classes]);
     }
 }
 

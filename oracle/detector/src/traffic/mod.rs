@@ -7,6 +7,7 @@
 pub mod autoencoder_bilstm;
 pub mod detector;
 pub mod encoding;
+mod first_layer;
 mod flow;
 pub mod full_columns;
 mod full_columns_text;

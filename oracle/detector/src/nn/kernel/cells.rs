@@ -23,6 +23,18 @@ pub fn lstm_serve(gates: &mut [f32], cell: &mut [f32], hidden: &mut [f32], units
     lstm::<false>(gates, cell, hidden, units);
 }
 
+/// The first step of an LSTM, from nothing, for serving: there is nothing to forget. Shapes: `gates` rows × 3·units, pre-activations of
+/// input, candidate and output gate; `hidden` rows × `stride`, of each the first `units` are overwritten.
+///
+/// # Panics
+/// When the lengths do not fit.
+pub fn lstm_first(gates: &[f32], hidden: &mut [f32], units: usize, stride: usize) {
+    assert!(units <= stride && gates.len() * stride == 3 * units * hidden.len(), "gates are rows × 3·units");
+    if units > 0 {
+        Arch::new().dispatch(LstmFirst { gates, hidden, units, stride });
+    }
+}
+
 /// One step of a gated recurrent unit (Cho et al. 2014, reset after the product), in place. Shapes: `x_gates` and `h_gates` rows × 3·units,
 /// pre-activations of reset, update and candidate from the input and from the hidden state, left activated in `x_gates`; `hidden` rows ×
 /// units.
@@ -125,6 +137,48 @@ fn lstm_lanes<S: Simd, const KEEP: bool>(simd: S, gates: &mut [S::f32s; 4], cell
     let (cell_n, cell_q) = tanh_parts(simd, cell);
     let shown = simd.mul_f32s(simd.mul_f32s(simd.add_f32s(output_q, output_n), half), cell_n);
     (cell, simd.div_f32s(shown, simd.mul_f32s(output_q, cell_q)))
+}
+
+struct LstmFirst<'a> {
+    gates: &'a [f32],
+    hidden: &'a mut [f32],
+    units: usize,
+    stride: usize,
+}
+
+impl WithSimd for LstmFirst<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let units = self.units;
+        for (gates, hidden) in self.gates.chunks_exact(3 * units).zip(self.hidden.chunks_exact_mut(self.stride)) {
+            let gates = [&gates[..units], &gates[units..2 * units], &gates[2 * units..]];
+            let [inputs, candidates, outputs] = gates.map(|gate| S::as_simd_f32s(gate));
+            let (hiddens, hidden) = S::as_mut_simd_f32s(&mut hidden[..units]);
+            for (((input, candidate), output), hidden) in inputs.0.iter().zip(candidates.0).zip(outputs.0).zip(hiddens)
+            {
+                *hidden = lstm_first_lanes(simd, [*input, *candidate, *output]);
+            }
+            if !hidden.is_empty() {
+                let gates = [inputs.1, candidates.1, outputs.1].map(|gate| simd.partial_load_f32s(gate));
+                simd.partial_store_f32s(hidden, lstm_first_lanes(simd, gates));
+            }
+        }
+    }
+}
+
+/// Gates input, candidate, output; gives the hidden state.
+#[inline(always)]
+fn lstm_first_lanes<S: Simd>(simd: S, gates: [S::f32s; 3]) -> S::f32s {
+    let half = simd.splat_f32s(0.5);
+    let (input_n, input_q) = tanh_parts(simd, simd.mul_f32s(gates[0], half));
+    let (candidate_n, candidate_q) = tanh_parts(simd, gates[1]);
+    let (output_n, output_q) = tanh_parts(simd, simd.mul_f32s(gates[2], half));
+    let written = simd.mul_f32s(simd.mul_f32s(simd.add_f32s(input_q, input_n), half), candidate_n);
+    let (cell_n, cell_q) = tanh_parts(simd, simd.div_f32s(written, simd.mul_f32s(input_q, candidate_q)));
+    let shown = simd.mul_f32s(simd.mul_f32s(simd.add_f32s(output_q, output_n), half), cell_n);
+    simd.div_f32s(shown, simd.mul_f32s(output_q, cell_q))
 }
 
 struct Gru<'a, const KEEP: bool> {
@@ -246,6 +300,24 @@ mod tests {
                 }
                 let kept = kept[at / units * 4 * units + units + at % units];
                 assert!((f64::from(kept) - sigmoid(gate(1))).abs() < 1e-6, "the forget gate is left activated");
+            }
+        }
+    }
+
+    #[test]
+    fn a_first_step_is_a_step_from_an_empty_cell() {
+        for units in [1, 8, 16, 17, 48, 96] {
+            let (rows, stride) = (3, units + 5);
+            let gates = numbers(rows * 4 * units, 6, 16.0);
+            let first: Vec<f32> =
+                gates.chunks(4 * units).flat_map(|row| [&row[..units], &row[2 * units..]].concat()).collect();
+            let mut wanted = vec![0.0; rows * units];
+            lstm_serve(&mut gates.clone(), &mut vec![0.0; rows * units], &mut wanted, units);
+            let mut got = vec![9.0; rows * stride];
+            lstm_first(&first, &mut got, units, stride);
+            for (wanted, got) in wanted.chunks(units).zip(got.chunks(stride)) {
+                assert!(wanted.iter().zip(got).all(|(wanted, got)| (wanted - got).abs() < 1e-6), "{units} units");
+                assert!(got[units..].iter().all(|beside| *beside == 9.0), "nothing beside the state is touched");
             }
         }
     }
