@@ -282,14 +282,23 @@ impl Inference {
             let ages = [step, shape.window - 1 - step];
             let of_each = now.chunks_exact_mut(rows * gates).zip(states.chunks_exact(rows * units));
             for (direction, (now, state)) in of_each.enumerate() {
-                for (place, now) in which.iter().zip(now.chunks_exact_mut(gates)) {
-                    let memory = &memories[*place];
+                let projected = |place: usize| {
+                    let memory = &memories[place];
                     let slot = (usize::from(memory.next) + ages[direction]) % shape.window;
                     let start = (2 * slot + direction) * gates;
-                    now.copy_from_slice(&memory.gates[start..start + gates]);
+                    &memory.gates[start..start + gates]
+                };
+                let recurrent = &self.recurrent[direction];
+                // One flow needs no copy to add to.
+                if let ([place], true) = (which, step > 0) {
+                    kernel::dense(state, 1, recurrent, projected(*place), now);
+                    continue;
+                }
+                for (place, now) in which.iter().zip(now.chunks_exact_mut(gates)) {
+                    now.copy_from_slice(projected(*place));
                 }
                 if step > 0 {
-                    kernel::dense_add(state, rows, &self.recurrent[direction], now);
+                    kernel::dense_add(state, rows, recurrent, now);
                 }
             }
             kernel::lstm_serve(now, cells, states, units);
