@@ -87,13 +87,15 @@ fn said(detector: DetectorKind, class: &str, label: Option<&str>, confidence: Op
     format!("{}: {class}{label}{confidence}", kind(detector))
 }
 
-/// A detector that failed or has no model is named; one that is still learning, or does not judge late readings, is in the JSON alone.
+/// A detector that failed or has no model is named; one that learns, has nothing new to judge, or judges no late readings, is in the JSON alone.
 fn not_assessed(detector: DetectorKind, reason: NotAssessed) -> Option<String> {
     let reason = match reason {
         NotAssessed::Failed => "the detector failed",
         NotAssessed::Unavailable => "the model is not at hand",
         NotAssessed::NoRoom => "no room for another one",
-        NotAssessed::Learning | NotAssessed::Late | NotAssessed::NotApplicable => return None,
+        NotAssessed::Learning | NotAssessed::Late | NotAssessed::NotApplicable | NotAssessed::NoFlow => {
+            return None;
+        }
     };
     Some(format!("{} not assessed, {reason}", kind(detector)))
 }

@@ -5,6 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use pulsegate_detector::vitals::Setting;
 use pulsegate_rules::records::BATCH_COUNT_MAX;
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,9 @@ pub struct OracleConfig {
     /// Folder with the files of detector models (`*.safetensors`); without it, those that are committed with the program. Of either, only
     /// files whose SHA-256 the registry names active are loaded.
     pub models_dir: Option<PathBuf>,
+    /// Where the patients are. Only in intensive care, where the learned model of vital signs was measured, does its risk mark a patient as
+    /// unwell; elsewhere it advises, and NEWS2 decides.
+    pub care_setting: Setting,
     /// Base URLs of the oracles that are asked to sign with us when the threshold is above one.
     pub cosigners: Vec<String>,
 }
@@ -68,6 +72,7 @@ impl Default for OracleConfig {
             requests_in_flight_max: 256,
             releases_per_minute_max: 120,
             models_dir: None,
+            care_setting: Setting::default(),
             cosigners: Vec::new(),
         }
     }

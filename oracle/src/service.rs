@@ -119,7 +119,8 @@ impl OracleService {
         keys: OracleKeys,
         extra_routes: Option<Router>,
     ) -> Result<Running, StartError> {
-        Self::start_with(config, ports, keys, extra_routes, detectors::served()).await
+        let loader = detectors::served(config.care_setting);
+        Self::start_with(config, ports, keys, extra_routes, loader).await
     }
 
     /// As [`OracleService::start`], with detectors that `loader` makes of the files which the chain names active.

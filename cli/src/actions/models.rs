@@ -3,9 +3,11 @@
 //! Guarantees: what is approved is what the file is: its SHA-256, the hash of the data that it names, the hash of its evaluation. Approving
 //! what is approved already changes nothing. Must not: approve a file that does not read as a model.
 
+use std::fmt::Display;
 use std::path::Path;
 
-use pulsegate_detector::model_file::{MODEL_FILE_BYTES_MAX, ModelFile, ModelFileError};
+use pulsegate_detector::model_file::{MODEL_FILE_BYTES_MAX, ModelFile};
+use pulsegate_detector::models as committed;
 use pulsegate_detector::runtime::{self, LEARNED};
 use pulsegate_ledger::{Contracts, LedgerError, Signer};
 use pulsegate_rules::ModelId;
@@ -27,22 +29,25 @@ pub(crate) struct Candidate {
     pub(crate) kind: DetectorKind,
     /// SHA-256 over the digests of the files that it was trained on.
     pub(crate) data_hash: [u8; 32],
-    /// SHA-256 of its evaluation, if the file names it.
-    pub(crate) metrics_hash: Option<[u8; 32]>,
+    /// SHA-256 of its evaluation.
+    pub(crate) metrics_hash: [u8; 32],
 }
 
 impl Candidate {
-    /// Reads a model of its bytes.
-    pub(crate) fn of(bytes: &[u8]) -> Result<Self, ModelFileError> {
-        let file = ModelFile::read(bytes)?;
-        let metrics = file.metadata.metrics_sha256.as_deref();
-        let metrics_hash = metrics.and_then(|text| hex::decode(text.trim_start_matches("0x")).ok()?.try_into().ok());
+    /// Reads a model of its bytes, which `origin` names. `report` is SHA-256 of its evaluation, when the file itself does not name it.
+    fn of(bytes: &[u8], origin: &dyn Display, report: Option<[u8; 32]>) -> Outcome<Self> {
+        let file = ModelFile::read(bytes).map_err(|error| Failure::new(error.code(), format!("{origin}: {error}")))?;
+        let named = |text: &str| hex::decode(text.trim_start_matches("0x")).ok()?.try_into().ok();
+        let metrics_hash = report.or_else(|| named(file.metadata.metrics_sha256.as_deref()?)).ok_or_else(|| {
+            Failure::new("MODEL_WITHOUT_METRICS", format!("{origin} does not say how it was evaluated"))
+                .next("name the report that `pulsegate detector evaluate` wrote with --metrics FILE")
+        })?;
         let (id, data_hash) = (ModelId(Sha256::digest(bytes).into()), file.data_hash());
         Ok(Self { name: file.metadata.name, id, kind: file.metadata.kind, data_hash, metrics_hash })
     }
 
-    /// Reads a model's file.
-    pub(crate) fn read(path: &Path) -> Outcome<Self> {
+    /// Reads a model's file. `report` is SHA-256 of its evaluation, when the file itself does not name it.
+    pub(crate) fn read(path: &Path, report: Option<[u8; 32]>) -> Outcome<Self> {
         let unreadable = |why: String| {
             Failure::new("MODEL_UNREADABLE", format!("cannot read the model {}: {why}", path.display()))
                 .next("name a .safetensors file that `pulsegate detector train` wrote")
@@ -52,16 +57,14 @@ impl Candidate {
             return Err(unreadable(format!("it is longer than {MODEL_FILE_BYTES_MAX} bytes")));
         }
         let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
-        Self::of(&bytes).map_err(|error| Failure::new(error.code(), format!("{}: {error}", path.display())))
+        Self::of(&bytes, &path.display(), report)
     }
 
-    /// The models that come with this program to serve. Their figures are in their cards; a file that does not name the hash of its figures
-    /// stands with its own hash for both.
+    /// The models that come with this program to serve. Their evaluation is their card.
     pub(crate) fn committed() -> Outcome<Vec<Self>> {
         let read = |(name, bytes)| {
-            let candidate = Self::of(bytes)
-                .map_err(|error| Failure::new(error.code(), format!("the committed model {name}: {error}")))?;
-            Ok(Self { metrics_hash: candidate.metrics_hash.or(Some(candidate.id.0)), ..candidate })
+            let card = committed::card(name).map(|card| Sha256::digest(card).into());
+            Self::of(bytes, &format_args!("the committed model {name}"), card)
         };
         runtime::committed().map(read).collect()
     }
@@ -80,17 +83,15 @@ pub(crate) struct Approved {
     pub(crate) transactions: Vec<TransactionLine>,
 }
 
-/// Approves a model where it is not approved yet, and makes it the active one of its kind where `activate` says so. `metrics_hash` is
-/// SHA-256 of its evaluation.
+/// Approves a model where it is not approved yet, and makes it the active one of its kind where `activate` says so.
 pub(crate) async fn approve(
     contracts: &Contracts,
     admin: &Signer,
     candidate: &Candidate,
-    metrics_hash: &[u8; 32],
     activate: bool,
 ) -> Result<Approved, LedgerError> {
     let registry = &contracts.registry;
-    let Candidate { name, id, kind, data_hash, .. } = candidate;
+    let Candidate { name, id, kind, data_hash, metrics_hash } = candidate;
     let mut transactions = Vec::new();
     if registry.model(*id).await?.is_none() {
         let approved = registry.approve_model(admin, *id, *kind, data_hash, metrics_hash).await?;

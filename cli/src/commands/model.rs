@@ -68,7 +68,7 @@ pub(super) struct ApproveArgs {
     #[arg(long)]
     activate: bool,
     /// The report of the evaluation, when the model's file does not name its hash
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "files")]
     metrics: Option<PathBuf>,
 }
 
@@ -103,10 +103,6 @@ fn say_done(session: &Session, text: &str, transaction: &TransactionLine) {
 }
 
 async fn approve(globals: &Globals, args: ApproveArgs) -> Outcome<()> {
-    let candidates = match args.files.is_empty() {
-        true => Candidate::committed()?,
-        false => args.files.iter().map(|path| Candidate::read(path)).collect::<Outcome<Vec<_>>>()?,
-    };
     let report = match &args.metrics {
         None => None,
         Some(path) => {
@@ -118,12 +114,15 @@ async fn approve(globals: &Globals, args: ApproveArgs) -> Outcome<()> {
         }
     };
     // Everything is checked before anything is submitted.
-    let hashes = candidates.iter().map(|candidate| metrics_of(candidate, report)).collect::<Outcome<Vec<_>>>()?;
+    let candidates = match args.files.is_empty() {
+        true => Candidate::committed()?,
+        false => args.files.iter().map(|path| Candidate::read(path, report)).collect::<Outcome<Vec<_>>>()?,
+    };
     let session = Session::connect(globals).await?;
     let admin = open_sponsor(globals, &args.admin)?;
     let mut done = Vec::new();
-    for (candidate, metrics_hash) in candidates.iter().zip(&hashes) {
-        let approved = models::approve(&session.contracts, &admin, candidate, metrics_hash, args.activate).await?;
+    for candidate in &candidates {
+        let approved = models::approve(&session.contracts, &admin, candidate, args.activate).await?;
         let state = if args.activate { "approved and active" } else { "approved" };
         session.output.say(format_args!("{} ({}) is {state}", approved.name, kind_name(approved.detector)));
         session.output.say(format_args!("  model       {}", approved.model));
@@ -137,16 +136,6 @@ async fn approve(globals: &Globals, args: ApproveArgs) -> Outcome<()> {
     }
     session.output.result(&done);
     Ok(())
-}
-
-fn metrics_of(candidate: &Candidate, report: Option<[u8; 32]>) -> Outcome<[u8; 32]> {
-    report.or(candidate.metrics_hash).ok_or_else(|| {
-        Failure::new(
-            "MODEL_WITHOUT_METRICS",
-            format!("the file of {} does not say how it was evaluated", candidate.name),
-        )
-        .next("name the report that `pulsegate detector evaluate` wrote with --metrics FILE")
-    })
 }
 
 async fn list(globals: &Globals) -> Outcome<()> {
@@ -209,15 +198,5 @@ mod tests {
             assert_eq!(kind(kind_name(learned)), Ok(learned));
         }
         assert!(kind("request-rate").unwrap_err().contains("vital-signs"));
-    }
-
-    #[test]
-    fn a_model_without_an_evaluation_is_not_approved_unless_the_report_is_named() {
-        let (id, data_hash) = (ModelId([1; 32]), [2; 32]);
-        let (name, kind) = ("traffic-serving".to_owned(), DetectorKind::Traffic);
-        let candidate = Candidate { name, id, kind, data_hash, metrics_hash: None };
-        assert_eq!(metrics_of(&candidate, None).unwrap_err().code, "MODEL_WITHOUT_METRICS");
-        assert_eq!(metrics_of(&candidate, Some([3; 32])).unwrap(), [3; 32]);
-        assert_eq!(metrics_of(&Candidate { metrics_hash: Some([4; 32]), ..candidate }, None).unwrap(), [4; 32]);
     }
 }

@@ -119,8 +119,7 @@ pub(super) async fn install(
 /// Approves and activates the models that come with this program, where they are not active already.
 pub(super) async fn activate_committed(contracts: &Contracts, operator: &pulsegate_ledger::Signer) -> Outcome<()> {
     for candidate in Candidate::committed()? {
-        let metrics_hash = candidate.metrics_hash.unwrap_or(candidate.id.0);
-        models::approve(contracts, operator, &candidate, &metrics_hash, true).await?;
+        models::approve(contracts, operator, &candidate, true).await?;
     }
     Ok(())
 }

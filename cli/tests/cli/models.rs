@@ -9,6 +9,7 @@ use pulsegate_detector::model_file::{Metadata, ModelFile};
 use pulsegate_detector::nn::Parameters;
 use pulsegate_rules::registry::DetectorKind;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 const ADMIN: [&str; 2] = ["--admin", "pulsegate-data/operator.keystore.json"];
 
@@ -45,6 +46,8 @@ fn an_operator_approves_activates_and_rolls_back_models() {
     let (running, ready) = up(folder);
     let committed: Vec<_> = pulsegate_detector::runtime::committed().collect();
     assert_eq!(ready["models"].as_array().unwrap().len(), committed.len(), "each is active from the first start");
+    let card: [u8; 32] = Sha256::digest(pulsegate_detector::models::card("vital-signs").unwrap()).into();
+    assert_eq!(vital_signs(folder)["approved"]["metrics_hash"], serde_json::json!(card), "its evaluation is its card");
 
     write_model(&folder.join("first.safetensors"), 1, Some("0x".to_owned() + &"ab".repeat(32)));
     write_model(&folder.join("second.safetensors"), 2, None);

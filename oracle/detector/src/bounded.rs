@@ -41,6 +41,11 @@ impl<K: Copy + Eq + Hash, V: Default> Bounded<K, V> {
         self.entries.get(key).map(|(_, state)| state)
     }
 
+    /// Most keys at once.
+    pub(crate) const fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// How many keys there are.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()

@@ -1,28 +1,47 @@
-//! The models that come with this program, by name.
+//! The models that come with this program, by name, each with its card.
 
 use crate::model_file::{ModelFile, ModelFileError};
 
-/// Name and file of every committed model. A new one is one line: `("NAME", include_bytes!("../models/NAME.safetensors"))`.
-const COMMITTED: &[(&str, &[u8])] = &[
-    ("ecg-beats", include_bytes!("../models/ecg-beats.safetensors")),
-    ("traffic-serving", include_bytes!("../models/traffic-serving.safetensors")),
-    ("traffic-wustl-ehms-2020", include_bytes!("../models/traffic-wustl-ehms-2020.safetensors")),
-    ("traffic-cicids2017", include_bytes!("../models/traffic-cicids2017.safetensors")),
-    ("traffic-unsw-nb15", include_bytes!("../models/traffic-unsw-nb15.safetensors")),
-    ("traffic-nsl-kdd", include_bytes!("../models/traffic-nsl-kdd.safetensors")),
-    ("traffic-unsupervised", include_bytes!("../models/traffic-unsupervised.safetensors")),
-    ("vital-signs", include_bytes!("../models/vital-signs.safetensors")),
+/// A committed model: its name, its file, its card.
+type Committed = (&'static str, &'static [u8], &'static str);
+
+macro_rules! committed {
+    ($($name:literal),* $(,)?) => {
+        &[$((
+            $name,
+            include_bytes!(concat!("../models/", $name, ".safetensors")),
+            include_str!(concat!("../models/", $name, ".md")),
+        )),*]
+    };
+}
+
+/// Every committed model.
+const COMMITTED: &[Committed] = committed![
+    "ecg-beats",
+    "traffic-serving",
+    "traffic-wustl-ehms-2020",
+    "traffic-cicids2017",
+    "traffic-unsw-nb15",
+    "traffic-nsl-kdd",
+    "traffic-unsupervised",
+    "vital-signs",
 ];
 
 /// Names of the committed models.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    COMMITTED.iter().map(|(name, _)| *name)
+    COMMITTED.iter().map(|(name, ..)| *name)
 }
 
 /// The file of a committed model.
 #[must_use]
 pub fn bytes(name: &str) -> Option<&'static [u8]> {
-    COMMITTED.iter().find(|(known, _)| *known == name).map(|(_, bytes)| *bytes)
+    COMMITTED.iter().find(|(known, ..)| *known == name).map(|(_, bytes, _)| *bytes)
+}
+
+/// The card of a committed model, Markdown: what it is for and how it was measured.
+#[must_use]
+pub fn card(name: &str) -> Option<&'static str> {
+    COMMITTED.iter().find(|(known, ..)| *known == name).map(|(.., card)| *card)
 }
 
 /// A committed model.
@@ -43,6 +62,7 @@ mod tests {
             let model = read(name).unwrap().unwrap();
             assert_eq!(model.metadata.name, name);
             assert_eq!(model.to_bytes(), bytes(name).unwrap(), "{name}: writing it again changes its id");
+            assert!(card(name).unwrap().contains(&model.id().to_string()), "{name}: the card is of another file");
         }
     }
 }

@@ -101,11 +101,11 @@ pub fn committed() -> impl Iterator<Item = (&'static str, &'static [u8])> {
     SERVED.into_iter().filter_map(|name| Some((name, models::bytes(name)?)))
 }
 
-/// Makes the detector of a model that judges `kind`.
+/// Makes the detector of a model that judges `kind`, for patients who are in `setting`.
 ///
 /// # Errors
 /// [`LoadError`].
-pub fn load(kind: DetectorKind, file: &ModelFile) -> Result<Detector, LoadError> {
+pub fn load(kind: DetectorKind, file: &ModelFile, setting: Setting) -> Result<Detector, LoadError> {
     let name = || file.metadata.name.clone();
     if file.metadata.kind != kind {
         let (asked, found) = (kind_name(kind), kind_name(file.metadata.kind));
@@ -113,7 +113,7 @@ pub fn load(kind: DetectorKind, file: &ModelFile) -> Result<Detector, LoadError>
     }
     match kind {
         DetectorKind::VitalSigns => {
-            let detector = VitalSigns::new(file, Setting::default(), VITAL_PATIENTS_MAX);
+            let detector = VitalSigns::new(file, setting, VITAL_PATIENTS_MAX);
             Ok(Detector::Physiology(Box::new(detector.map_err(|error| unfit(error.code(), &error))?)))
         }
         DetectorKind::Traffic => Ok(Detector::Traffic(Box::new(DeepTraffic::new(file, TRAFFIC_DEVICES_MAX)?))),
@@ -167,10 +167,10 @@ mod tests {
         for (name, bytes) in committed() {
             let file = ModelFile::read(bytes).unwrap();
             let kind = file.metadata.kind;
-            let detector = load(kind, &file).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let detector = load(kind, &file, Setting::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
             assert_eq!(detector.model(), ModelId(Sha256::digest(bytes).into()), "{name}");
             let other = LEARNED.into_iter().find(|other| *other != kind).unwrap();
-            assert_eq!(load(other, &file).unwrap_err().code(), "MODEL_WRONG_KIND", "{name}");
+            assert_eq!(load(other, &file, Setting::default()).unwrap_err().code(), "MODEL_WRONG_KIND", "{name}");
         }
     }
 

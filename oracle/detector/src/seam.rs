@@ -1,7 +1,8 @@
 //! The seam between the oracle and any detector, rule or learned model.
 //!
 //! A detector sees readings in the order in which they were received and keeps its own bounded state. Time comes in with the input. The
-//! oracle calls `screen` and `assess` once per reading and turns an error into [`crate::NotAssessed::Failed`].
+//! oracle hands each reading over once, those that came together in one call where the detector gains by it, and turns an error into
+//! [`crate::NotAssessed::Failed`].
 
 use pulsegate_reading::Reading;
 use pulsegate_rules::{DeviceId, ModelId};
@@ -64,6 +65,15 @@ pub trait TrafficDetector: Send {
     /// # Errors
     /// [`DetectorError`]; the state is then as before.
     fn screen(&mut self, arrival: &Arrival) -> Result<Assessment<TrafficFinding>, DetectorError>;
+
+    /// Judges arrivals of several devices in one go: what [`Self::screen`] would give for one after the other, in their order. None, and
+    /// nothing changed, when the detector gains nothing by it.
+    fn screen_together(
+        &mut self,
+        _arrivals: &[Arrival],
+    ) -> Option<Vec<Result<Assessment<TrafficFinding>, DetectorError>>> {
+        None
+    }
 }
 
 /// Judges a patient by what was measured.
@@ -76,4 +86,13 @@ pub trait PhysiologyDetector: Send {
     /// # Errors
     /// [`DetectorError`]; the state is then as before.
     fn assess(&mut self, measured: &Measured<'_>) -> Result<Assessment<PhysiologyFinding>, DetectorError>;
+
+    /// Judges readings of several patients in one go: what [`Self::assess`] would give for one after the other, in their order. None, and
+    /// nothing changed, when the detector gains nothing by it.
+    fn assess_together(
+        &mut self,
+        _measured: &[Measured<'_>],
+    ) -> Option<Vec<Result<Assessment<PhysiologyFinding>, DetectorError>>> {
+        None
+    }
 }

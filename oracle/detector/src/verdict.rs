@@ -91,6 +91,8 @@ pub enum NotAssessed {
     Late,
     /// The detector does not judge this kind of measurement.
     NotApplicable,
+    /// No exchange of the device has ended since its last reading, so its traffic says nothing new.
+    NoFlow,
     /// The state is full and holds no room for another device or patient.
     NoRoom,
     /// The detector failed; the reading is kept all the same.

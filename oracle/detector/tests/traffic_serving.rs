@@ -91,7 +91,7 @@ fn a_late_arrival_or_one_without_a_flow_changes_nothing() {
     let mut detector = detector();
     let late = Arrival { measured_at_ms: 0, ..arrival(3, Some(probe(0))) };
     assert_eq!(detector.screen(&late).unwrap(), Assessment::NotAssessed(NotAssessed::Late));
-    assert_eq!(detector.screen(&arrival(3, None)).unwrap(), Assessment::NotAssessed(NotAssessed::NotApplicable));
+    assert_eq!(detector.screen(&arrival(3, None)).unwrap(), Assessment::NotAssessed(NotAssessed::NoFlow));
     assert_eq!(detector.devices(), 0);
 }
 
@@ -121,6 +121,36 @@ fn the_order_of_devices_changes_nothing() {
         let mut second: Vec<_> = (0..10).rev().map(|device| finding(&mut backward, device, flow(device))).collect();
         second.reverse();
         assert_eq!(first, second);
+    }
+}
+
+#[test]
+fn arrivals_judged_together_get_what_each_would_get_alone() {
+    let arrivals: Vec<Arrival> = (0..600_u64)
+        .map(|number| {
+            // Thirty devices in no order, some several times in a row, with late, poisoned and empty arrivals among them.
+            let device = u8::try_from(number * number / 3 % 30).unwrap();
+            let flow = if device.is_multiple_of(4) { probe(number) } else { heartbeat(number) };
+            let poisoned = Flow { duration_ms: Some(f64::NAN), ..flow };
+            let flow = [Some(flow), Some(flow), Some(flow), None, Some(poisoned)][usize::try_from(number % 5).unwrap()];
+            let arrival = arrival(device, flow);
+            if number.is_multiple_of(11) { Arrival { measured_at_ms: 0, ..arrival } } else { arrival }
+        })
+        .collect();
+    for devices_max in [1, 7, 100] {
+        let new = || DeepTraffic::new(&ModelFile::read(WEIGHTS).unwrap(), devices_max).unwrap();
+        let (mut alone, mut together) = (new(), new());
+        let mut rest = &arrivals[..];
+        for size in [1, 2, 64, 133].into_iter().cycle() {
+            let (group, after) = rest.split_at(size.min(rest.len()));
+            let one_by_one: Vec<_> = group.iter().map(|arrival| alone.screen(arrival)).collect();
+            assert_eq!(together.screen_together(group).unwrap(), one_by_one, "{devices_max} devices at most");
+            rest = after;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(alone.devices(), together.devices());
     }
 }
 

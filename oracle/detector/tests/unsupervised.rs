@@ -120,7 +120,7 @@ fn a_late_arrival_and_one_without_a_flow_are_not_judged_and_change_nothing() {
     let late = Arrival { measured_at_ms: START_MS, ..late };
     assert_eq!(one.screen(&late), Ok(Assessment::NotAssessed(NotAssessed::Late)));
     let without = Arrival { flow: None, ..arrival(1, heartbeat(0)) };
-    assert_eq!(one.screen(&without), Ok(Assessment::NotAssessed(NotAssessed::NotApplicable)));
+    assert_eq!(one.screen(&without), Ok(Assessment::NotAssessed(NotAssessed::NoFlow)));
     for minute in 1..300 {
         assert_eq!(one.screen(&arrival(1, heartbeat(minute))), other.screen(&arrival(1, heartbeat(minute))));
     }

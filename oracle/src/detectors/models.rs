@@ -9,6 +9,7 @@ use std::sync::Arc;
 use pulsegate_detector::model_file::{MODEL_FILE_BYTES_MAX, ModelFile};
 use pulsegate_detector::models as committed;
 use pulsegate_detector::runtime::{self, Detector, LoadError};
+use pulsegate_detector::vitals::Setting;
 use pulsegate_rules::ModelId;
 use pulsegate_rules::registry::DetectorKind;
 use sha2::{Digest, Sha256};
@@ -79,15 +80,15 @@ pub struct Models {
     loader: ModelLoader,
 }
 
-/// The loader of models that this program serves.
+/// The loader of models that this program serves, for patients who are in `setting`.
 ///
 /// # Errors of the loader
 /// [`ModelError::Unusable`].
 #[must_use]
-pub fn served() -> ModelLoader {
-    Arc::new(|kind, bytes| {
+pub fn served(setting: Setting) -> ModelLoader {
+    Arc::new(move |kind, bytes| {
         let file = ModelFile::read(bytes).map_err(LoadError::from)?;
-        Ok(runtime::load(kind, &file)?)
+        Ok(runtime::load(kind, &file, setting)?)
     })
 }
 
@@ -180,7 +181,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.safetensors"), b"no safetensors").unwrap();
         let id = ModelId(Sha256::digest(b"no safetensors").into());
-        let error = Models::new(Some(folder.path().to_owned()), served()).load(DetectorKind::Traffic, id).unwrap_err();
+        let error = Models::new(Some(folder.path().to_owned()), served(Setting::default()))
+            .load(DetectorKind::Traffic, id)
+            .unwrap_err();
         assert_eq!(error.code(), "MODEL_FILE_UNREADABLE");
     }
 }

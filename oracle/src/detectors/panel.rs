@@ -1,8 +1,9 @@
 //! All detectors at one table: the two rules, and beside them the learned models that the chain names active.
 //!
 //! Guarantees: the rules judge every reading, whatever becomes of a learned model; each detector's word is kept; one that fails, panics, or
-//! says what cannot be (a number that is not finite, another model's name) counts as "not assessed" for that reading alone, is counted by
-//! its code, and costs neither the reading nor the other detectors anything; a late reading never reaches a learned model.
+//! says what cannot be (a number that is not finite, another model's name) counts as "not assessed" for that reading alone (a panic: for
+//! the readings that it judged together), is counted by its code, and costs neither the reading nor the other detectors anything; a late
+//! reading never reaches a learned model.
 //! Must not: drop a reading, or let a panic's text (it may hold a measured value) be printed.
 
 use std::borrow::Cow;
@@ -108,29 +109,35 @@ impl Panel {
         model_set(&models)
     }
 
-    /// What everybody says of a device's traffic, the request-rate rule first.
-    pub(crate) fn screen(&mut self, arrival: &Arrival) -> Vec<Judged<TrafficFinding>> {
+    /// What everybody says of the traffic behind some readings, reading by reading, the request-rate rule first.
+    pub(crate) fn screen(&mut self, arrivals: &[Arrival]) -> Vec<Vec<Judged<TrafficFinding>>> {
         let (metrics, model) = (&self.metrics, self.rate.model());
-        let assessment = self.rate.screen(arrival).unwrap_or_else(|error| {
-            metrics.detector_failed(kind_name(DetectorKind::RequestRate), error.code());
-            Assessment::NotAssessed(NotAssessed::Failed)
-        });
-        let mut judged = vec![Judged { detector: DetectorKind::RequestRate, model, assessment }];
+        let rate = &mut self.rate;
+        let by_rule = |arrival| {
+            let assessment = rate.screen(arrival).unwrap_or_else(|error| {
+                metrics.detector_failed(kind_name(DetectorKind::RequestRate), error.code());
+                Assessment::NotAssessed(NotAssessed::Failed)
+            });
+            vec![Judged { detector: DetectorKind::RequestRate, model, assessment }]
+        };
+        let mut judged: Vec<_> = arrivals.iter().map(by_rule).collect();
         for seat in &mut self.learned {
             if !matches!(seat.kind, DetectorKind::Traffic | DetectorKind::TrafficUnsupervised) {
                 continue;
             }
-            let assessment = match &mut seat.detector {
-                None => Assessment::NotAssessed(NotAssessed::Unavailable),
-                Some(_) if arrival.is_late() => Assessment::NotAssessed(NotAssessed::Late),
-                Some(Detector::Traffic(detector)) => {
-                    contain(metrics, seat.kind, seat.model, || detector.screen(arrival))
-                }
-                Some(Detector::Physiology(_)) => Assessment::NotAssessed(NotAssessed::Unavailable),
+            let assessments = match &mut seat.detector {
+                Some(Detector::Traffic(detector)) => Trial { metrics, kind: seat.kind, model: seat.model }.of(
+                    detector,
+                    arrivals,
+                    Arrival::is_late,
+                    |detector, arrivals| detector.screen_together(arrivals),
+                    |detector, arrival| detector.screen(arrival),
+                ),
+                _ => vec![Assessment::NotAssessed(NotAssessed::Unavailable); arrivals.len()],
             };
-            keep(&mut judged, seat, assessment);
+            judged.iter_mut().zip(assessments).for_each(|(judged, assessment)| keep(judged, seat, assessment));
         }
-        for judged in &judged {
+        for judged in judged.iter().flatten() {
             if judged.assessment.finding().is_some_and(|finding| finding.class == TrafficClass::Compromised) {
                 metrics.flagged(kind_name(judged.detector));
             }
@@ -138,32 +145,36 @@ impl Panel {
         judged
     }
 
-    /// What everybody who looks at this kind of measurement says of the patient, NEWS2 first.
-    pub(crate) fn assess(&mut self, measured: &Measured<'_>) -> Vec<Judged<PhysiologyFinding>> {
+    /// What everybody who looks at such measurements says of their patients, reading by reading, NEWS2 first.
+    pub(crate) fn assess(&mut self, measured: &[Measured<'_>]) -> Vec<Vec<Judged<PhysiologyFinding>>> {
         let (metrics, model) = (&self.metrics, self.news2.model());
-        let assessment = self.news2.assess(measured).unwrap_or_else(|error| {
-            metrics.detector_failed("news2", error.code());
-            Assessment::NotAssessed(NotAssessed::Failed)
-        });
-        let mut judged = Vec::new();
-        if assessment != Assessment::NotAssessed(NotAssessed::NotApplicable) {
-            judged.push(Judged { detector: DetectorKind::VitalSigns, model, assessment });
-        }
+        let news2 = &mut self.news2;
+        let by_rule = |measured| {
+            let assessment = news2.assess(measured).unwrap_or_else(|error| {
+                metrics.detector_failed("news2", error.code());
+                Assessment::NotAssessed(NotAssessed::Failed)
+            });
+            let looks = assessment != Assessment::NotAssessed(NotAssessed::NotApplicable);
+            looks.then_some(Judged { detector: DetectorKind::VitalSigns, model, assessment }).into_iter().collect()
+        };
+        let mut judged: Vec<Vec<_>> = measured.iter().map(by_rule).collect();
         for seat in &mut self.learned {
-            if !looks_at(seat.kind, measured.reading) {
-                continue;
-            }
-            let assessment = match &mut seat.detector {
-                None => Assessment::NotAssessed(NotAssessed::Unavailable),
-                Some(_) if measured.is_late() => Assessment::NotAssessed(NotAssessed::Late),
-                Some(Detector::Physiology(detector)) => {
-                    contain(metrics, seat.kind, seat.model, || detector.assess(measured))
-                }
-                Some(Detector::Traffic(_)) => Assessment::NotAssessed(NotAssessed::Unavailable),
+            let places: Vec<usize> =
+                (0..measured.len()).filter(|place| looks_at(seat.kind, measured[*place].reading)).collect();
+            let seen: Vec<Measured<'_>> = places.iter().map(|place| measured[*place]).collect();
+            let assessments = match &mut seat.detector {
+                Some(Detector::Physiology(detector)) => Trial { metrics, kind: seat.kind, model: seat.model }.of(
+                    detector,
+                    &seen,
+                    Measured::is_late,
+                    |detector, measured| detector.assess_together(measured),
+                    |detector, measured| detector.assess(measured),
+                ),
+                _ => vec![Assessment::NotAssessed(NotAssessed::Unavailable); seen.len()],
             };
-            keep(&mut judged, seat, assessment);
+            places.iter().zip(assessments).for_each(|(place, assessment)| keep(&mut judged[*place], seat, assessment));
         }
-        for judged in &judged {
+        for judged in judged.iter().flatten() {
             let unwell = |finding: &PhysiologyFinding| finding.class == PhysiologyClass::Unwell;
             if judged.assessment.finding().is_some_and(unwell) {
                 metrics.flagged(if judged.model == model { "news2" } else { kind_name(judged.detector) });
@@ -188,21 +199,129 @@ fn keep<T>(judged: &mut Vec<Judged<T>>, seat: &Seat, assessment: Assessment<T>) 
     }
 }
 
-/// Lets a learned model judge, and turns whatever goes wrong in it into "not assessed".
-fn contain<T: Finding>(
-    metrics: &Metrics,
+/// What a model said of one input.
+type Said<T> = Result<Assessment<T>, DetectorError>;
+
+/// A learned model that is let judge, whatever goes wrong in it.
+struct Trial<'a> {
+    metrics: &'a Metrics,
     kind: DetectorKind,
     model: ModelId,
-    judge: impl FnOnce() -> Result<Assessment<T>, DetectorError>,
-) -> Assessment<T> {
-    // The model's own state may be half changed for this one device or patient; the seam keeps those apart.
-    let outcome = panics::contained(|| catch_unwind(AssertUnwindSafe(judge)));
-    let code = match outcome {
-        Ok(Ok(Assessment::Assessed(finding))) if !finding.is_sound(model) => "DETECTOR_UNSOUND",
-        Ok(Ok(assessment)) => return assessment,
-        Ok(Err(error)) => error.code(),
-        Err(_panic) => "DETECTOR_PANICKED",
-    };
-    metrics.detector_failed(kind_name(kind), code);
-    Assessment::NotAssessed(NotAssessed::Failed)
+}
+
+impl Trial<'_> {
+    /// What the model says of every input: of all that are live together if it can, one by one if not. Late ones do not reach it.
+    fn of<D: ?Sized, I: Copy, T: Finding>(
+        &self,
+        detector: &mut D,
+        inputs: &[I],
+        is_late: impl Fn(&I) -> bool,
+        together: impl FnOnce(&mut D, &[I]) -> Option<Vec<Said<T>>>,
+        alone: impl Fn(&mut D, &I) -> Said<T>,
+    ) -> Vec<Assessment<T>> {
+        let live: Vec<I> = inputs.iter().filter(|input| !is_late(input)).copied().collect();
+        let said: Vec<Assessment<T>> = match held(|| together(detector, &live)) {
+            Some(Some(said)) => said.into_iter().map(|said| self.checked(Some(said))).collect(),
+            Some(None) => live.iter().map(|one| self.checked(held(|| alone(detector, one)))).collect(),
+            None => live.iter().map(|_| self.checked(None)).collect(),
+        };
+        let mut said = said.into_iter();
+        let of = |input| match is_late(input) {
+            true => Assessment::NotAssessed(NotAssessed::Late),
+            false => said.next().unwrap_or_else(|| self.failed("DETECTOR_UNSOUND")),
+        };
+        inputs.iter().map(of).collect()
+    }
+
+    /// What was said, if it can be; none is a panic.
+    fn checked<T: Finding>(&self, said: Option<Said<T>>) -> Assessment<T> {
+        match said {
+            Some(Ok(Assessment::Assessed(finding))) if !finding.is_sound(self.model) => self.failed("DETECTOR_UNSOUND"),
+            Some(Ok(assessment)) => assessment,
+            Some(Err(error)) => self.failed(error.code()),
+            None => self.failed("DETECTOR_PANICKED"),
+        }
+    }
+
+    fn failed<T>(&self, code: &'static str) -> Assessment<T> {
+        self.metrics.detector_failed(kind_name(self.kind), code);
+        Assessment::NotAssessed(NotAssessed::Failed)
+    }
+}
+
+/// Runs a model's own code; none when it panics. Its state may then be half changed for the devices or patients that it was judging, and
+/// for no other: the seam keeps those apart.
+fn held<T>(run: impl FnOnce() -> T) -> Option<T> {
+    panics::contained(|| catch_unwind(AssertUnwindSafe(run))).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pulsegate_detector::InputsDigest;
+    use pulsegate_rules::DeviceId;
+
+    const MODEL: ModelId = ModelId([7; 32]);
+
+    /// Judges together, and says how many were judged together; what goes wrong hangs on how many they are.
+    struct Together;
+
+    impl TrafficDetector for Together {
+        fn model(&self) -> ModelId {
+            MODEL
+        }
+
+        fn screen(&mut self, _: &Arrival) -> Result<Assessment<TrafficFinding>, DetectorError> {
+            Err(DetectorError::Failed { reason: "judges together only" })
+        }
+
+        fn screen_together(
+            &mut self,
+            arrivals: &[Arrival],
+        ) -> Option<Vec<Result<Assessment<TrafficFinding>, DetectorError>>> {
+            assert!(arrivals.len() < 4, "four are too many");
+            let finding = TrafficFinding {
+                model: MODEL,
+                class: TrafficClass::Normal,
+                confidence: Some(0.5),
+                label: Some(format!("one of {}", arrivals.len())),
+                inputs: InputsDigest([0; 32]),
+                missing: Vec::new(),
+                rate: None,
+            };
+            let answers = if arrivals.len() == 3 { 2 } else { arrivals.len() };
+            Some((0..answers).map(|_| Ok(Assessment::Assessed(finding.clone()))).collect())
+        }
+    }
+
+    fn said(count: u8, late: u8) -> Vec<Assessment<TrafficFinding>> {
+        let mut panel = Panel::new(Metrics::new());
+        let detector = Some(Detector::Traffic(Box::new(Together)));
+        panel.change(vec![Change::Seat(Seat { kind: DetectorKind::Traffic, model: MODEL, detector })]);
+        let arrival = |number| {
+            let measured_at_ms = if number < late { 0 } else { 1 << 40 };
+            let device = DeviceId([number; 32]);
+            Arrival { device, received_at_ms: 1 << 40, measured_at_ms, bytes: 1, flow: None }
+        };
+        let arrivals: Vec<Arrival> = (0..count).map(arrival).collect();
+        let judged = panel.screen(&arrivals);
+        assert!(judged.iter().all(|judged| judged.len() == 2), "the rule judges every reading beside the model");
+        judged.into_iter().map(|mut judged| judged.remove(1).assessment).collect()
+    }
+
+    #[test]
+    fn readings_of_a_group_are_judged_in_one_call_and_late_ones_reach_nobody() {
+        let said = said(3, 1);
+        assert_eq!(said[0], Assessment::NotAssessed(NotAssessed::Late));
+        let labels: Vec<_> = said[1..].iter().filter_map(|said| said.finding()?.label.clone()).collect();
+        assert_eq!(labels, ["one of 2", "one of 2"]);
+    }
+
+    #[test]
+    fn a_panic_or_a_missing_answer_is_not_assessed_for_those_judged_together_alone() {
+        let failed = Assessment::NotAssessed(NotAssessed::Failed);
+        assert_eq!(said(5, 1).iter().filter(|said| **said == failed).count(), 4);
+        let short = said(3, 0);
+        assert_eq!((short[0].finding().is_some(), &short[2]), (true, &failed));
+    }
 }

@@ -1,4 +1,5 @@
-//! assess: what the measurements say of the patient. Judges every accepted reading once, in the order of the log.
+//! assess: what the measurements say of the patient. Judges every accepted reading once, in the order of the log, those of a group
+//! together.
 //!
 //! A live verdict is critical at a NEWS2 aggregate of 7 or more (Royal College of Physicians, 2017: emergency response). It is anchored
 //! on its own at once when the patient becomes critical, when the aggregate rises above what was anchored, and every
@@ -10,9 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use pulsegate_detector::{Measured, Verdict};
-use pulsegate_rules::{ModelId, Principal};
+use pulsegate_rules::Principal;
 
-use super::screen::Screened;
+use super::screen::{Received, Screened};
 use super::seal::JudgedReading;
 use super::{Item, Stage, StageError, away};
 use crate::detectors::Panel;
@@ -70,13 +71,8 @@ impl Assess {
     }
 }
 
-fn judge(panel: &mut Panel, alarms: &mut Alarms, model: ModelId, screened: Screened) -> JudgedReading {
-    let Screened { received, traffic } = screened;
-    let measured = Measured { reading: received.signed.unverified(), received_at_ms: received.received_at_ms };
-    let verdict = Verdict::combine(measured.is_late(), traffic, panel.assess(&measured));
-    let patient = received.signed.unverified().patient;
-    let critical = alarms.is_news(patient, &verdict, received.received_at_ms);
-    JudgedReading { received, verdict, model, critical }
+fn measured(received: &Received) -> Measured<'_> {
+    Measured { reading: received.signed.unverified(), received_at_ms: received.received_at_ms }
 }
 
 #[async_trait]
@@ -91,10 +87,17 @@ impl Stage for Assess {
             let mut alarms = alarms.lock().unwrap_or_else(PoisonError::into_inner);
             // Who judges changes between two groups only, so one id names all of them.
             let model = panel.model_set();
-            let judged = input
-                .into_iter()
-                .map(|Item { position, value }| Item { position, value: judge(&mut panel, &mut alarms, model, value) });
-            judged.collect()
+            let readings: Vec<Measured<'_>> = input.iter().map(|item| measured(&item.value.received)).collect();
+            let judged = panel.assess(&readings);
+            let combined = input.into_iter().zip(judged).map(|(Item { position, value }, physiology)| {
+                let Screened { received, traffic } = value;
+                let late = measured(&received).is_late();
+                let verdict = Verdict::combine(late, traffic, physiology);
+                let patient = received.signed.unverified().patient;
+                let critical = alarms.is_news(patient, &verdict, received.received_at_ms);
+                Item { position, value: JudgedReading { received, verdict, model, critical } }
+            });
+            combined.collect()
         })
         .await
     }

@@ -1,4 +1,5 @@
-//! screen: what a device's traffic says of the device. Judges every accepted reading once, in the order of the log.
+//! screen: what a device's traffic says of the device. Judges every accepted reading once, in the order of the log, those of a group
+//! together.
 //!
 //! Guarantees: a detector that fails leaves "not assessed"; nothing is dropped here, a suspect device's readings go on, marked.
 //! The detectors' state is in memory: after a restart, and after another model was activated, they learn anew. Models judge on a thread for
@@ -66,11 +67,13 @@ impl Stage for Screen {
         let panel = Arc::clone(&self.panel);
         away(move || {
             let mut panel = panel.lock().unwrap_or_else(PoisonError::into_inner);
-            let judged = input.into_iter().map(|Item { position, value }| {
-                let traffic = panel.screen(&arrival(&value));
-                Item { position, value: Screened { received: value, traffic } }
+            let arrivals: Vec<Arrival> = input.iter().map(|item| arrival(&item.value)).collect();
+            let judged = input.into_iter().zip(panel.screen(&arrivals));
+            let screened = judged.map(|(Item { position, value }, traffic)| Item {
+                position,
+                value: Screened { received: value, traffic },
             });
-            judged.collect()
+            screened.collect()
         })
         .await
     }

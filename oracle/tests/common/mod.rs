@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use pulsegate_detector::vitals::Setting;
 use pulsegate_ipfs::block::{cid_bytes, cid_from_bytes};
 use pulsegate_ipfs::directory::EpochKeyDirectory;
 use pulsegate_ipfs::grant_keys::GrantKeys;
@@ -273,7 +274,7 @@ impl World {
 
     /// As [`World::new`] with other settings.
     pub async fn with(change: impl FnOnce(&mut OracleConfig)) -> Self {
-        Self::with_detectors(change, served()).await
+        Self::with_detectors(change, served(Setting::default())).await
     }
 
     /// As [`World::with`], with detectors that the loader makes of model files.

@@ -87,7 +87,7 @@ pub(super) async fn run(globals: &Globals, args: Args) -> Outcome<()> {
     consent_story::revoke(&mut tale, &world, &streamed, &granted).await?;
     consent_story::rotate(&mut tale, &mut world).await?;
     let operator = world.operator()?;
-    let exchanged = models_story::exchange(&mut tale, &world, &streamed, &operator, args.replay.is_some()).await?;
+    let exchanged = models_story::exchange(&mut tale, &world, &streamed, &operator).await?;
     let later = streaming::stream(&mut tale, &mut world, &device, Part::Later, 1, args.speed_up).await?;
     consent_story::after_rotation(&mut tale, &world, &streamed, &later, &granted).await?;
     if let Some(exchanged) = &exchanged {

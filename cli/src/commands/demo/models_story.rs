@@ -57,14 +57,12 @@ async fn followed(world: &World, kind: DetectorKind, model: ModelId) -> Outcome<
     }
 }
 
-/// Shows who judged, and has the registry name a model whose file nobody has. A recording may hold too few readings for a device's
-/// traffic to be judged.
+/// Shows who judged, and has the registry name a model whose file nobody has.
 pub(super) async fn exchange(
     tale: &mut Tale,
     world: &World,
     streamed: &Streamed,
     operator: &Signer,
-    recorded: bool,
 ) -> Outcome<Option<Exchanged>> {
     tale.chapter("The chain says which detector models judge");
     let contracts = &world.session.contracts;
@@ -102,16 +100,11 @@ pub(super) async fn exchange(
     };
     let (kind, committed) = (candidate.kind, candidate.id);
     let named = |verdict: &Verdict| verdict.traffic.iter().any(|at| (at.detector, at.model) == (kind, committed));
-    let named = verdicts.iter().any(named);
-    if recorded && !named {
-        tale.say(format_args!("{} had no exchange to judge in so few readings", kind_name(kind)));
-    } else {
-        tale.expect(named, "the verdicts name the committed model")?;
-    }
+    tale.expect(verdicts.iter().any(named), "the verdicts name the committed model")?;
     let mut foreign = ModelId([0; 32]);
     OsRng.fill_bytes(&mut foreign.0);
     let unknown = Candidate { name: "a file that nobody has".to_owned(), id: foreign, ..candidate.clone() };
-    models::approve(contracts, operator, &unknown, &foreign.0, true).await?;
+    models::approve(contracts, operator, &unknown, true).await?;
     tale.say(format_args!(
         "the operator activates {}, a file that this oracle does not have",
         short(&foreign.to_string())

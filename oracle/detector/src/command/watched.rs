@@ -231,6 +231,7 @@ const fn in_words(reason: NotAssessed) -> &'static str {
         NotAssessed::Learning => "too little seen of the device",
         NotAssessed::Late => "late",
         NotAssessed::NotApplicable => "not the model's kind of input",
+        NotAssessed::NoFlow => "no new flow",
         NotAssessed::NoRoom => "no room for another device",
         _ => "the model failed",
     }

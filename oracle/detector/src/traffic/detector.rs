@@ -5,7 +5,7 @@
 //! the one not heard of for longest gives way. Must not: take a model that reads other columns than the serving schema's.
 
 use std::borrow::Cow;
-use std::slice::from_mut;
+use std::collections::HashSet;
 
 use pulsegate_rules::registry::DetectorKind;
 use pulsegate_rules::{DeviceId, ModelId};
@@ -26,19 +26,25 @@ pub const TRAFFIC_DEVICES_MAX: usize = 20_000;
 /// State per device of the deployed model, bytes: the projected flows of its window and what was known of them.
 pub const TRAFFIC_STATE_BYTES: usize = 9_200;
 
+/// Most devices whose flows go through the network together.
+const TOGETHER_MAX: usize = 64;
+
 /// The deployed model with what it knows of each device.
 pub struct DeepTraffic {
     model: TrafficModel,
     id: ModelId,
     devices: Bounded<DeviceId, Option<Device>>,
     scratch: Scratch,
-    outputs: Vec<f32>,
 }
 
 /// What is known of a device.
 struct Device {
     memory: Memory,
-    /// Features of the flows of the window as a ring, for the digest.
+    seen: Seen,
+}
+
+/// Features of the flows of the window as a ring, for the digest.
+struct Seen {
     features: Box<[f32]>,
     next: usize,
 }
@@ -65,9 +71,8 @@ impl DeepTraffic {
             return Err(ModelFileError::Foreign { reason });
         }
         let devices = Bounded::new(devices_max.min(TRAFFIC_DEVICES_MAX));
-        let scratch = model.inference.scratch(1);
-        let outputs = vec![0.0; model.classes.len()];
-        Ok(Self { id: file.id(), model, devices, scratch, outputs })
+        let scratch = model.inference.scratch(TOGETHER_MAX);
+        Ok(Self { id: file.id(), model, devices, scratch })
     }
 
     /// State per device, bytes.
@@ -98,12 +103,12 @@ impl DeepTraffic {
     /// last. Fewer flows than the window are there while fewer were seen.
     pub(crate) fn window_with(&self, device: &DeviceId, flow: &Flow) -> Vec<f32> {
         let window = self.model.inference.shape().window;
-        let state = self.devices.get(device).and_then(Option::as_ref);
+        let seen = self.devices.get(device).and_then(Option::as_ref).map(|state| &state.seen);
         let mut rows = Vec::with_capacity(window * SERVING_FLOW_FEATURES);
         for age in 1..window {
-            let Some(state) = state else { break };
-            let start = (state.next + age) % window * SERVING_FLOW_FEATURES;
-            let row = &state.features[start..start + SERVING_FLOW_FEATURES];
+            let Some(seen) = seen else { break };
+            let start = (seen.next + age) % window * SERVING_FLOW_FEATURES;
+            let row = &seen.features[start..start + SERVING_FLOW_FEATURES];
             // A flow always has a protocol, so an empty place is one that no flow has reached yet.
             if row.iter().any(|value| !value.is_nan()) {
                 rows.extend_from_slice(row);
@@ -113,39 +118,79 @@ impl DeepTraffic {
         rows
     }
 
-    fn judge(&mut self, device: &DeviceId, flow: &Flow) -> TrafficFinding {
-        let all = History::new().features(flow);
-        let features = &all[..SERVING_FLOW_FEATURES];
-        let inference = &self.model.inference;
-        let window = inference.shape().window;
-        let state = self.devices.entry(*device).get_or_insert_with(|| Device {
-            memory: inference.memory(),
-            features: vec![f32::NAN; window * SERVING_FLOW_FEATURES].into(),
-            next: 0,
-        });
-        state.remember(features, window);
-        inference.judge(features, from_mut(&mut state.memory), &[0], &mut self.scratch, &mut self.outputs);
-        let inputs = state.digest(&self.id, device, window);
-        let judgement = &self.model.settings.judgement;
-        judgement.calibrate(&mut self.outputs);
-        let decided = judgement.decide(&self.outputs);
-        let attack = 1.0 - self.outputs[BENIGN];
-        let (class, confidence) = match decided {
-            BENIGN => (TrafficClass::Normal, self.outputs[BENIGN]),
-            _ => (TrafficClass::Compromised, attack),
-        };
-        let label = (decided != BENIGN && self.model.classes.len() > 2).then(|| self.model.classes[decided].clone());
-        let columns = SERVING_COLUMNS.iter().zip(features).filter(|(_, value)| value.is_nan());
-        TrafficFinding {
-            model: self.id,
-            class,
-            confidence: Some(f64::from(confidence).clamp(0.0, 1.0)),
-            label,
-            inputs,
-            missing: columns.map(|(column, _)| Cow::Borrowed(column.name)).collect(),
-            rate: None,
+    /// Judges a flow of each of some devices, no device twice. Each device's state is taken out meanwhile and put back, so a device whose
+    /// judgement breaks off is forgotten.
+    fn judge(&mut self, flows: &[(DeviceId, Flow)]) -> Vec<TrafficFinding> {
+        let Self { model, id, devices, scratch } = self;
+        let inference = &model.inference;
+        let (window, classes) = (inference.shape().window, model.classes.len());
+        let mut features = Vec::with_capacity(flows.len() * SERVING_FLOW_FEATURES);
+        let (mut memories, mut seen) = (Vec::with_capacity(flows.len()), Vec::with_capacity(flows.len()));
+        for (device, flow) in flows {
+            let all = History::new().features(flow);
+            let row = &all[..SERVING_FLOW_FEATURES];
+            let new = || Device { memory: inference.memory(), seen: Seen::nothing(window) };
+            let mut state = devices.entry(*device).take().unwrap_or_else(new);
+            state.seen.remember(row, window);
+            features.extend_from_slice(row);
+            memories.push(state.memory);
+            seen.push(state.seen);
         }
+        let places: Vec<usize> = (0..flows.len()).collect();
+        let mut outputs = vec![0.0; flows.len() * classes];
+        inference.judge(&features, &mut memories, &places, scratch, &mut outputs);
+        let told =
+            flows.iter().zip(features.chunks_exact(SERVING_FLOW_FEATURES)).zip(outputs.chunks_exact_mut(classes));
+        let findings = told.zip(&seen).map(|((((device, _), row), logits), seen)| {
+            finding(model, *id, row, logits, seen.digest(id, device, window))
+        });
+        let findings = findings.collect();
+        for (((device, _), memory), seen) in flows.iter().zip(memories).zip(seen) {
+            *devices.entry(*device) = Some(Device { memory, seen });
+        }
+        findings
     }
+}
+
+/// What the logits of a flow say.
+fn finding(
+    model: &TrafficModel,
+    id: ModelId,
+    features: &[f32],
+    logits: &mut [f32],
+    inputs: InputsDigest,
+) -> TrafficFinding {
+    let judgement = &model.settings.judgement;
+    judgement.calibrate(logits);
+    let probabilities = logits;
+    let decided = judgement.decide(probabilities);
+    let (class, confidence) = match decided {
+        BENIGN => (TrafficClass::Normal, probabilities[BENIGN]),
+        _ => (TrafficClass::Compromised, 1.0 - probabilities[BENIGN]),
+    };
+    let label = (decided != BENIGN && model.classes.len() > 2).then(|| model.classes[decided].clone());
+    let columns = SERVING_COLUMNS.iter().zip(features).filter(|(_, value)| value.is_nan());
+    TrafficFinding {
+        model: id,
+        class,
+        confidence: Some(f64::from(confidence).clamp(0.0, 1.0)),
+        label,
+        inputs,
+        missing: columns.map(|(column, _)| Cow::Borrowed(column.name)).collect(),
+        rate: None,
+    }
+}
+
+/// The flow of an arrival that is to be judged, or why none is.
+fn judgeable(arrival: &Arrival) -> Result<Result<Flow, NotAssessed>, DetectorError> {
+    if arrival.is_late() {
+        return Ok(Err(NotAssessed::Late));
+    }
+    let Some(flow) = arrival.flow else { return Ok(Err(NotAssessed::NoFlow)) };
+    if flow.check().is_err() {
+        return Err(DetectorError::UnusableInput { reason: "a number of the flow is beyond its limit" });
+    }
+    Ok(Ok(flow))
 }
 
 impl TrafficDetector for DeepTraffic {
@@ -154,18 +199,46 @@ impl TrafficDetector for DeepTraffic {
     }
 
     fn screen(&mut self, arrival: &Arrival) -> Result<Assessment<TrafficFinding>, DetectorError> {
-        if arrival.is_late() {
-            return Ok(Assessment::NotAssessed(NotAssessed::Late));
+        let said = self.screen_together(std::slice::from_ref(arrival)).and_then(|mut said| said.pop());
+        said.unwrap_or(Err(DetectorError::Failed { reason: "an arrival was not judged" }))
+    }
+
+    fn screen_together(
+        &mut self,
+        arrivals: &[Arrival],
+    ) -> Option<Vec<Result<Assessment<TrafficFinding>, DetectorError>>> {
+        let flow = |arrival: &Arrival| Some((arrival.device, judgeable(arrival).ok()?.ok()?));
+        let flows: Vec<(DeviceId, Flow)> = arrivals.iter().filter_map(flow).collect();
+        let mut findings = Vec::with_capacity(flows.len());
+        let mut rest = &flows[..];
+        while !rest.is_empty() {
+            let (group, after) = rest.split_at(distinct(rest, self.devices.limit().min(TOGETHER_MAX)));
+            findings.extend(self.judge(group));
+            rest = after;
         }
-        let Some(flow) = &arrival.flow else { return Ok(Assessment::NotAssessed(NotAssessed::NotApplicable)) };
-        if flow.check().is_err() {
-            return Err(DetectorError::UnusableInput { reason: "a number of the flow is beyond its limit" });
-        }
-        Ok(Assessment::Assessed(self.judge(&arrival.device, flow)))
+        let mut findings = findings.into_iter();
+        let said = |arrival| match judgeable(arrival)? {
+            Err(why) => Ok(Assessment::NotAssessed(why)),
+            Ok(_) => findings
+                .next()
+                .map(Assessment::Assessed)
+                .ok_or(DetectorError::Failed { reason: "a flow was not judged" }),
+        };
+        Some(arrivals.iter().map(said).collect())
     }
 }
 
-impl Device {
+/// How many flows, at most `most`, stand before the first of a device that is there already.
+fn distinct(flows: &[(DeviceId, Flow)], most: usize) -> usize {
+    let mut devices = HashSet::with_capacity(most);
+    flows.iter().take(most).take_while(|(device, _)| devices.insert(*device)).count()
+}
+
+impl Seen {
+    fn nothing(window: usize) -> Self {
+        Self { features: vec![f32::NAN; window * SERVING_FLOW_FEATURES].into(), next: 0 }
+    }
+
     fn remember(&mut self, features: &[f32], window: usize) {
         let start = self.next * SERVING_FLOW_FEATURES;
         self.features[start..start + SERVING_FLOW_FEATURES].copy_from_slice(features);

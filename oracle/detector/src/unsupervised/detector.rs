@@ -74,7 +74,7 @@ impl TrafficDetector for UnsupervisedTraffic {
         if arrival.is_late() {
             return Ok(Assessment::NotAssessed(NotAssessed::Late));
         }
-        let Some(flow) = &arrival.flow else { return Ok(Assessment::NotAssessed(NotAssessed::NotApplicable)) };
+        let Some(flow) = &arrival.flow else { return Ok(Assessment::NotAssessed(NotAssessed::NoFlow)) };
         let unusable = |reason| DetectorError::UnusableInput { reason };
         flow.check().map_err(|_| unusable("the flow holds a number that cannot be"))?;
         // Everything that can fail comes before the device's state, which a refused flow must not touch.

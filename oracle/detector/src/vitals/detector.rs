@@ -12,6 +12,7 @@ use std::borrow::Cow;
 
 use pulsegate_reading::{LoincCode, Reading, Value};
 use pulsegate_rules::{ModelId, Principal};
+use serde::{Deserialize, Serialize};
 
 use super::ensemble::{Ensemble, Scratch, State};
 use super::history::{FEATURES, History};
@@ -32,7 +33,8 @@ pub const NAME: &str = "vital-signs";
 const HOUR_MS: u64 = 3_600_000;
 
 /// Where the patients are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Setting {
     /// A ward, a home: the model is not validated there and only advises.
     #[default]
