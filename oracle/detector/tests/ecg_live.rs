@@ -93,6 +93,35 @@ fn assess(detector: &mut EcgDetector, reading: &Reading) -> Assessment<Physiolog
 }
 
 #[test]
+fn blocks_judged_together_get_what_each_would_get_alone() {
+    let mut readings = Vec::new();
+    for patient in 1..=4_u8 {
+        let seconds = 60.0;
+        let run_s = patient.is_multiple_of(2).then_some(28.0);
+        let mut of_patient = blocks(patient, &lead(&heart(seconds, run_s), seconds, 360.0), 360);
+        // A block of the third patient is lost.
+        if patient == 3 {
+            of_patient.remove(3);
+        }
+        readings.extend(of_patient);
+    }
+    readings.sort_by_key(|reading| reading.measured_at_ms);
+    let received = |(number, reading)| {
+        let late_ms = if number % 9 == 8 { LATE_AFTER_MS } else { 0 };
+        Measured { reading, received_at_ms: reading.measured_at_ms + 500 + late_ms }
+    };
+    let measured: Vec<Measured<'_>> = readings.iter().enumerate().map(received).collect();
+    for patients_max in [1, 3, 100] {
+        let new = || EcgDetector::new(&models::read("ecg-beats").unwrap().unwrap(), patients_max).unwrap();
+        let (mut alone, mut together) = (new(), new());
+        for group in measured.chunks(11) {
+            let one_by_one: Vec<_> = group.iter().map(|measured| alone.assess(measured)).collect();
+            assert_eq!(together.assess_together(group).unwrap(), one_by_one, "{patients_max} patients at most");
+        }
+    }
+}
+
+#[test]
 fn a_steady_heart_is_unremarkable_and_a_ventricular_run_is_unwell_at_every_rate() {
     for hz in [250_u64, 360, 500] {
         let mut detector = detector();

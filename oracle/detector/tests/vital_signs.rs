@@ -279,6 +279,27 @@ fn what_is_not_known_is_named_and_what_is_no_input_is_not_judged() {
 }
 
 #[test]
+fn readings_judged_together_get_what_each_would_get_alone() {
+    let mut readings: Vec<Reading> = (1..=5).flat_map(|patient| course(patient, 6, 1.0)).collect();
+    readings.sort_by_key(|reading| reading.measured_at_ms);
+    let received = |(number, reading)| {
+        // Late ones, and ones that come before they were measured, are among them.
+        let shift = [0, 0, 0, 0, LATE_AFTER_MS + 1][number % 5];
+        let before = if number % 7 == 6 { 2 * LATE_AFTER_MS } else { 0 };
+        Measured { reading, received_at_ms: reading.measured_at_ms + shift - before }
+    };
+    let measured: Vec<Measured<'_>> = readings.iter().enumerate().map(received).collect();
+    for patients_max in [1, 3, 100] {
+        let new = || VitalSigns::new(&committed(), Setting::Elsewhere, patients_max).unwrap();
+        let (mut alone, mut together) = (new(), new());
+        for group in measured.chunks(17) {
+            let one_by_one: Vec<_> = group.iter().map(|measured| alone.assess(measured)).collect();
+            assert_eq!(together.assess_together(group).unwrap(), one_by_one, "{patients_max} patients at most");
+        }
+    }
+}
+
+#[test]
 fn outside_intensive_care_the_risk_advises_and_raises_no_alarm() {
     let point = Ensemble::of(&committed()).unwrap().operating_point();
     let readings = course(1, 48, 1.2);

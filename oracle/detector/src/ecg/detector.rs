@@ -10,7 +10,8 @@
 use pulsegate_reading::{LoincCode, SampledData, Value};
 use pulsegate_rules::{ModelId, Principal};
 
-use super::model::{BeatModel, VENTRICULAR};
+use super::context::BeatInput;
+use super::model::{BeatJudgement, BeatModel, VENTRICULAR};
 use super::net::BEAT_CLASSES;
 use super::stream::{BeatStream, STREAM_STATE_BYTES};
 use crate::bounded::Bounded;
@@ -60,23 +61,69 @@ impl PhysiologyDetector for EcgDetector {
     }
 
     fn assess(&mut self, measured: &Measured<'_>) -> Result<Assessment<PhysiologyFinding>, DetectorError> {
+        let said = self.assess_together(std::slice::from_ref(measured)).and_then(|mut said| said.pop());
+        said.unwrap_or(Err(DetectorError::Failed { reason: "a reading was not judged" }))
+    }
+
+    fn assess_together(
+        &mut self,
+        measured: &[Measured<'_>],
+    ) -> Option<Vec<Result<Assessment<PhysiologyFinding>, DetectorError>>> {
+        // No patient can give way to others of the same group.
+        let groups = measured.chunks(self.patients.limit());
+        Some(groups.flat_map(|group| self.judge(group)).collect())
+    }
+}
+
+/// What was found in a block of a patient's waveform.
+struct Block {
+    patient: Principal,
+    start_ms: f64,
+    /// Beats, with those of other blocks before them.
+    beats: std::ops::Range<usize>,
+    /// Whether it did not carry on where the patient's last one ended.
+    anew: bool,
+}
+
+impl EcgDetector {
+    fn judge(&mut self, measured: &[Measured<'_>]) -> Vec<Result<Assessment<PhysiologyFinding>, DetectorError>> {
+        let mut beats = Vec::new();
+        let blocks: Vec<_> = measured.iter().map(|measured| self.take(measured, &mut beats)).collect();
+        let mut judgements = vec![BeatJudgement::default(); beats.len()];
+        self.model.judge_all(&beats, &mut judgements);
+        let said = |block: Result<Result<Block, NotAssessed>, DetectorError>| match block? {
+            Err(why) => Ok(Assessment::NotAssessed(why)),
+            Ok(block) => {
+                let missed = DetectorError::Failed { reason: "a waveform's patient is not there" };
+                let patient = self.patients.entry(block.patient).as_mut().ok_or(missed)?;
+                Ok(patient.hear(&block, &judgements[block.beats.clone()], self.id))
+            }
+        };
+        blocks.into_iter().map(said).collect()
+    }
+
+    /// Takes a block of a waveform into its patient's stream, or says why not; the beats that it brings are put after those of others.
+    fn take(
+        &mut self,
+        measured: &Measured<'_>,
+        beats: &mut Vec<BeatInput>,
+    ) -> Result<Result<Block, NotAssessed>, DetectorError> {
         let reading = measured.reading;
         let (LoincCode::EcgLeadTwo, Value::Sampled(block)) = (reading.code, &reading.value) else {
-            return Ok(Assessment::NotAssessed(NotAssessed::NotApplicable));
+            return Ok(Err(NotAssessed::NotApplicable));
         };
         if measured.is_late() {
-            return Ok(Assessment::NotAssessed(NotAssessed::Late));
+            return Ok(Err(NotAssessed::Late));
         }
         let source_hz = usable_rate(block)?;
         let start_ms = reading.measured_at_ms as f64;
-        let patient = self.patients.entry(reading.patient);
-        let patient = match patient {
+        let patient = match self.patients.entry(reading.patient) {
             Some(patient) => patient,
-            None => patient.insert(Patient::new(source_hz, start_ms)?),
+            none => none.insert(Patient::new(source_hz, start_ms)?),
         };
-        let mut counts = Counts::new(self.id, reading.patient, start_ms);
-        patient.take(block, source_hz, start_ms, &mut self.model, &mut counts);
-        Ok(counts.finding())
+        let before = beats.len();
+        let anew = patient.take(block, source_hz, start_ms, beats);
+        Ok(Ok(Block { patient: reading.patient, start_ms, beats: before..beats.len(), anew }))
     }
 }
 
@@ -105,23 +152,36 @@ impl Patient {
         Ok(Self { stream, next_ms: start_ms, last: [(0.0, false); VENTRICULAR_RUN] })
     }
 
-    fn take(&mut self, block: &SampledData, source_hz: f64, start_ms: f64, model: &mut BeatModel, counts: &mut Counts) {
-        let Self { stream, next_ms, last } = self;
-        if (start_ms - *next_ms).abs() > SEAM_MS || (source_hz / stream.source_hz() - 1.0).abs() > 1e-6 {
-            // The beats of before the gap are over; they belong to no live reading, and no run crosses the gap.
-            let _ = stream.interrupt(source_hz, |_| {});
-            *last = [(0.0, false); VENTRICULAR_RUN];
+    /// Takes a block into the stream; the beats that it brings are put after those of others. Says whether the stream began anew.
+    fn take(&mut self, block: &SampledData, source_hz: f64, start_ms: f64, beats: &mut Vec<BeatInput>) -> bool {
+        let anew =
+            (start_ms - self.next_ms).abs() > SEAM_MS || (source_hz / self.stream.source_hz() - 1.0).abs() > 1e-6;
+        if anew {
+            // The beats of before the gap are over; they belong to no live reading.
+            let _ = self.stream.interrupt(source_hz, |_| {});
         }
         for sample in &block.samples {
             let millivolts = (block.origin + block.factor * f64::from(*sample)) as f32;
-            stream.push(millivolts, |beat| {
-                let judgement = model.judge(&beat.input);
-                last.rotate_left(1);
-                last[VENTRICULAR_RUN - 1] = (judgement.probabilities[VENTRICULAR], judgement.class == VENTRICULAR);
-                counts.add(judgement.class, &judgement.probabilities, last);
-            });
+            self.stream.push(millivolts, |beat| beats.push(beat.input));
         }
-        *next_ms = start_ms + block.samples.len() as f64 * block.period_ns as f64 / 1e6;
+        self.next_ms = start_ms + block.samples.len() as f64 * block.period_ns as f64 / 1e6;
+        anew
+    }
+
+    /// What the beats of a block say, after those before it.
+    fn hear(&mut self, block: &Block, beats: &[BeatJudgement], model: ModelId) -> Assessment<PhysiologyFinding> {
+        let last = &mut self.last;
+        if block.anew {
+            // No run crosses a gap.
+            *last = [(0.0, false); VENTRICULAR_RUN];
+        }
+        let mut counts = Counts::new(model, block.patient, block.start_ms);
+        for beat in beats {
+            last.rotate_left(1);
+            last[VENTRICULAR_RUN - 1] = (beat.probabilities[VENTRICULAR], beat.class == VENTRICULAR);
+            counts.add(beat.class, &beat.probabilities, last);
+        }
+        counts.finding()
     }
 }
 

@@ -128,12 +128,51 @@ impl PhysiologyDetector for VitalSigns {
     }
 
     fn assess(&mut self, measured: &Measured<'_>) -> Result<Assessment<PhysiologyFinding>, DetectorError> {
-        let reading = measured.reading;
-        let Some(values) = Values::of(reading) else {
-            return Ok(Assessment::NotAssessed(NotAssessed::NotApplicable));
+        let said = self.assess_together(std::slice::from_ref(measured)).and_then(|mut said| said.pop());
+        said.unwrap_or(Err(DetectorError::Failed { reason: "a reading was not judged" }))
+    }
+
+    fn assess_together(
+        &mut self,
+        measured: &[Measured<'_>],
+    ) -> Option<Vec<Result<Assessment<PhysiologyFinding>, DetectorError>>> {
+        let (mut features, mut states) = (Vec::new(), Vec::new());
+        let taken: Vec<_> = measured.iter().map(|measured| self.take(measured, &mut features, &mut states)).collect();
+        let mut logits = vec![0.0; states.len()];
+        self.ensemble.step_all(&features, &mut states, &mut self.scratch, &mut logits);
+        let mut judged = features.chunks_exact(FEATURES).zip(logits);
+        let said = |taken: Result<Result<Taken, NotAssessed>, DetectorError>| match taken? {
+            Err(why) => Ok(Assessment::NotAssessed(why)),
+            Ok(taken) => {
+                let missed = DetectorError::Failed { reason: "a reading was not judged" };
+                let (features, logit) = judged.next().ok_or(missed)?;
+                self.finding(taken, features, logit).map(Assessment::Assessed)
+            }
         };
+        Some(taken.into_iter().map(said).collect())
+    }
+}
+
+/// A reading that its patient's stay took up.
+struct Taken {
+    /// Of the stay, counted from 0.
+    hour: usize,
+    missing: Vec<Cow<'static, str>>,
+}
+
+impl VitalSigns {
+    /// Takes a reading into its patient's stay, or says why not. What the network reads of the open hour as it now stands, and from which
+    /// state it reads it, is put after the `features` and `states` of other readings.
+    fn take(
+        &mut self,
+        measured: &Measured<'_>,
+        features: &mut Vec<f32>,
+        states: &mut Vec<State>,
+    ) -> Result<Result<Taken, NotAssessed>, DetectorError> {
+        let reading = measured.reading;
+        let Some(values) = Values::of(reading) else { return Ok(Err(NotAssessed::NotApplicable)) };
         if measured.is_late() {
-            return Ok(Assessment::NotAssessed(NotAssessed::Late));
+            return Ok(Err(NotAssessed::Late));
         }
         if reading.measured_at_ms.saturating_sub(measured.received_at_ms) > LATE_AFTER_MS {
             return Err(DetectorError::UnusableInput { reason: "it was measured after it was received" });
@@ -151,45 +190,40 @@ impl PhysiologyDetector for VitalSigns {
         };
         let hour = usize::try_from(at_ms.saturating_sub(stay.began_at_ms) / HOUR_MS).unwrap_or(HOURS);
         if at_ms < stay.began_at_ms || hour < stay.history.hours() {
-            return Ok(Assessment::NotAssessed(NotAssessed::Late));
+            return Ok(Err(NotAssessed::Late));
         }
         if values.weight_kg.is_some() {
             patient.demographics.weight_kg = values.weight_kg;
         }
-        let pass = &mut Pass { ensemble: &self.ensemble, features: &mut self.features[..], scratch: &mut self.scratch };
         while stay.history.hours() < hour {
-            pass.close(stay, &patient.demographics);
+            stay.close(&patient.demographics, &mut self.features[..]);
+            let _ = self.ensemble.step(&self.features[..], &mut stay.state, &mut self.scratch);
         }
         for (channel, value) in values.measured.into_iter().flatten() {
             stay.open.measure(channel, value);
         }
         let mut provisional = stay.clone();
-        let logit = pass.close(&mut provisional, &patient.demographics);
+        provisional.close(&patient.demographics, &mut self.features[..]);
+        features.extend_from_slice(&self.features[..]);
+        states.push(provisional.state);
+        Ok(Ok(Taken { hour, missing: missing(&provisional.history, &patient.demographics) }))
+    }
+
+    /// What the log-odds say of the hour whose features these are.
+    fn finding(&self, taken: Taken, features: &[f32], logit: f32) -> Result<PhysiologyFinding, DetectorError> {
+        let Taken { hour, missing } = taken;
         let risk = self.ensemble.risk(logit, hour);
         if !risk.is_finite() {
             return Err(DetectorError::Failed { reason: "the risk is not a number" });
         }
-        let missing = missing(&provisional.history, &patient.demographics);
-        let inputs = InputsDigest::of(&[&self.model.0, &bytes_of(&self.features[..])]);
-        Ok(Assessment::Assessed(self.finding(risk, hour, inputs, missing)))
-    }
-}
-
-impl VitalSigns {
-    fn finding(
-        &self,
-        risk: f64,
-        hour: usize,
-        inputs: InputsDigest,
-        missing: Vec<Cow<'static, str>>,
-    ) -> PhysiologyFinding {
+        let inputs = InputsDigest::of(&[&self.model.0, &bytes_of(features)]);
         let elevated = risk >= self.ensemble.operating_point();
         let unwell = elevated && self.setting == Setting::IntensiveCare;
         let class = if unwell { PhysiologyClass::Unwell } else { PhysiologyClass::Unremarkable };
         let advisory = if self.setting == Setting::Elsewhere { "; advisory outside intensive care" } else { "" };
         let level = if elevated { "elevated" } else { "not elevated" };
         let label = format!("risk of death in hospital {risk:.3} after {} h, {level}{advisory}", hour + 1);
-        PhysiologyFinding {
+        Ok(PhysiologyFinding {
             model: self.model,
             class,
             confidence: Some(if unwell { risk } else { 1.0 - risk }),
@@ -198,24 +232,16 @@ impl VitalSigns {
             missing,
             news2: None,
             beats: None,
-        }
+        })
     }
 }
 
-/// One pass of the network with the room that it needs.
-struct Pass<'a> {
-    ensemble: &'a Ensemble,
-    features: &'a mut [f32],
-    scratch: &'a mut Scratch,
-}
-
-impl Pass<'_> {
-    /// The open hour is over; returns the log-odds. No allocation.
-    fn close(&mut self, stay: &mut Stay, demographics: &Demographics) -> f32 {
-        stay.history.pass(&stay.open);
-        stay.history.write(demographics, self.features);
-        stay.open = Hour::default();
-        self.ensemble.step(self.features, &mut stay.state, self.scratch)
+impl Stay {
+    /// The open hour is over; `features` get what the network reads of it. No allocation.
+    fn close(&mut self, demographics: &Demographics, features: &mut [f32]) {
+        self.history.pass(&self.open);
+        self.history.write(demographics, features);
+        self.open = Hour::default();
     }
 }
 
