@@ -5,7 +5,7 @@
 //! of connection; a smooth autoencoder also reconstructs what lies between two kinds, this one does not. Missing values (NaN) are left out
 //! of the distance and teach nothing. Guarantees: judging allocates nothing; the same rows in the same order give the same prototypes.
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
 
@@ -13,7 +13,9 @@ use rand_chacha::ChaCha8Rng;
 pub(crate) const PROTOTYPES_MAX: usize = 1_024;
 
 /// Prototypes that are compared with a row at once, each in a lane of its own.
-const SIDE_BY_SIDE: usize = 16;
+const SIDE_BY_SIDE: usize = 64;
+/// Registers of lanes at once, so that one addition need not wait for the one before; as many of the widest hold [`SIDE_BY_SIDE`].
+const REGISTERS: usize = 4;
 
 /// The prototypes.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +33,6 @@ const UNKNOWN: f32 = 1.0 / 12.0;
 const SUMMED: usize = 8;
 
 /// The square difference of a value that is there.
-#[inline(always)]
 fn square(value: f32, own: f32) -> f32 {
     let difference = value - own;
     if own.is_nan() { UNKNOWN } else { difference * difference }
@@ -127,33 +128,17 @@ impl Codebook {
         if count == 0.0 {
             return None;
         }
-        let (best, least) = Arch::new().dispatch(
-            #[inline(always)]
-            || self.nearest_of_all(row),
-        );
-        Some((best, least / count))
-    }
-
-    /// The nearest prototype and the sum of its square differences. The order of each sum is that of [`distance`].
-    #[inline(always)]
-    fn nearest_of_all(&self, row: &[f32]) -> (usize, f32) {
-        let (mut best, mut least) = (0, f32::INFINITY);
+        let (mut best, mut least, mut sums) = (0, f32::INFINITY, [0.0_f32; SIDE_BY_SIDE]);
         for (number, block) in self.blocks.chunks_exact(self.width).enumerate() {
-            let mut sums = [0.0_f32; SIDE_BY_SIDE];
-            for (values, columns) in row.chunks(SUMMED).zip(block.chunks(SUMMED)) {
-                let mut part = [0.0_f32; SIDE_BY_SIDE];
-                for (value, owns) in values.iter().zip(columns).filter(|(value, _)| !value.is_nan()) {
-                    part.iter_mut().zip(owns).for_each(|(part, own)| *part += square(*value, *own));
-                }
-                sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
-            }
-            for (lane, sum) in sums.into_iter().enumerate() {
-                if sum < least {
-                    (best, least) = (number * SIDE_BY_SIDE + lane, sum);
-                }
+            Arch::new().dispatch(Sums { row, block, out: &mut sums });
+            let lowest = sums.iter().copied().fold(f32::INFINITY, f32::min);
+            if lowest < least
+                && let Some(lane) = sums.iter().position(|sum| *sum == lowest)
+            {
+                (best, least) = (number * SIDE_BY_SIDE + lane, lowest);
             }
         }
-        (best, least)
+        Some((best, least / count))
     }
 
     /// Root mean square distance to the nearest prototype; NaN when the row has no value at all.
@@ -176,6 +161,45 @@ impl Codebook {
     /// All prototypes, one after the other.
     pub(crate) fn prototypes(&self) -> Vec<f32> {
         (0..self.count).filter_map(|at| self.prototype(at)).flatten().collect()
+    }
+}
+
+/// Sums of square differences of a row from the prototypes of a block, each in the order of [`distance`].
+struct Sums<'a> {
+    row: &'a [f32],
+    block: &'a [[f32; SIDE_BY_SIDE]],
+    out: &'a mut [f32; SIDE_BY_SIDE],
+}
+
+impl WithSimd for Sums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (unknown, zero) = (simd.splat_f32s(UNKNOWN), simd.splat_f32s(0.0));
+        for from in (0..SIDE_BY_SIDE).step_by(REGISTERS * S::F32_LANES) {
+            let lanes = from..from + REGISTERS * S::F32_LANES;
+            let mut sums = [zero; REGISTERS];
+            for (values, columns) in self.row.chunks(SUMMED).zip(self.block.chunks(SUMMED)) {
+                let mut part = [zero; REGISTERS];
+                for (value, owns) in values.iter().zip(columns) {
+                    if value.is_nan() {
+                        continue;
+                    }
+                    let value = simd.splat_f32s(*value);
+                    for (part, own) in part.iter_mut().zip(S::as_simd_f32s(&owns[lanes.clone()]).0) {
+                        let difference = simd.sub_f32s(value, *own);
+                        let square = simd.mul_f32s(difference, difference);
+                        let is_there = simd.equal_f32s(*own, *own);
+                        *part = simd.add_f32s(*part, simd.select_f32s(is_there, square, unknown));
+                    }
+                }
+                for (sum, part) in sums.iter_mut().zip(part) {
+                    *sum = simd.add_f32s(*sum, part);
+                }
+            }
+            S::as_mut_simd_f32s(&mut self.out[lanes]).0.copy_from_slice(&sums);
+        }
     }
 }
 
