@@ -73,3 +73,30 @@ fn the_model_of_unsw_nb15_judges_as_when_it_was_trained() {
 fn the_model_of_nsl_kdd_judges_as_when_it_was_trained() {
     assert_close(include_bytes!("../models/traffic-nsl-kdd.safetensors"), &[0.000011, 0.999989]);
 }
+
+#[test]
+fn flows_judged_together_have_the_bits_of_flows_judged_alone() {
+    const FLOWS: usize = 7;
+    let files: [&[u8]; 5] = [
+        include_bytes!("../models/traffic-serving.safetensors"),
+        include_bytes!("../models/traffic-wustl-ehms-2020.safetensors"),
+        include_bytes!("../models/traffic-cicids2017.safetensors"),
+        include_bytes!("../models/traffic-unsw-nb15.safetensors"),
+        include_bytes!("../models/traffic-nsl-kdd.safetensors"),
+    ];
+    for bytes in files {
+        let model = TrafficModel::read(&ModelFile::read(bytes).unwrap()).unwrap();
+        let (inference, classes) = (&model.inference, model.classes.len());
+        let columns = inference.encoding().columns();
+        let rows: Vec<f32> = (0..FLOWS).flat_map(|flow| features(columns, flow)).collect();
+        let mut memories: Vec<_> = (0..FLOWS).map(|_| inference.memory()).collect();
+        let which: Vec<usize> = (0..FLOWS).collect();
+        let mut together = vec![0.0; FLOWS * classes];
+        inference.judge(&rows, &mut memories, &which, &mut inference.scratch(FLOWS), &mut together);
+        for (row, together) in rows.chunks(columns.len()).zip(together.chunks(classes)) {
+            let mut alone = vec![0.0; classes];
+            inference.judge(row, &mut [inference.memory()], &[0], &mut inference.scratch(1), &mut alone);
+            assert_eq!(alone, together);
+        }
+    }
+}
