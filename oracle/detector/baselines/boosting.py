@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Gradient boosting on exactly the rows that a deep model was trained and tested on.
 
-Reads DIR/rows.csv.gz (columns `part,truth,group,FEATURES...`; part is `fold-N`, or `train` and `test`; an empty cell is a missing value)
+Reads DIR/rows.csv.gz (columns `part,truth,group,FEATURES...`; part is `fold-N`, or `train` and `test`; `train` rows beside folds train
+in every fold, `test` rows beside folds are judged by a fit on all others; an empty cell is a missing value)
 and writes DIR/boosting.csv.gz (`row,p0..pK-1,decided`, one line per tested row, `row` counts the lines of rows.csv.gz from 0) and
 DIR/boosting.json (library, seed, the settings tried and the one chosen, rounds and threshold per part).
 
@@ -12,7 +13,8 @@ What keeps the comparison fair:
   * early stopping on a grouped inner split of each training part, then a fit on all of that part with the rounds so found;
   * two classes: the threshold that has the best macro-F1 on inner out-of-fold predictions; more classes: the likeliest class;
   * many classes, of which some have a handful of rows: a leaf needs a total curvature of 1, as in XGBoost. Without it LightGBM's
-    outputs for the rare classes run away and the baseline is weaker than it is. The search and the rounds are shorter there.
+    outputs for the rare classes run away and the baseline is weaker than it is. The search and the rounds are shorter there;
+  * few groups (patients): settings and rounds are chosen on all of them out of fold, on some rows of each.
 
 Guarantees: a group is never on both sides of an inner split; the same seed, threads and library versions give the same files.
 It must not choose anything by the truth of a tested row.
@@ -49,6 +51,13 @@ ROUNDS_MAX_MANY_CLASSES = 300
 CURVATURE_MIN_MANY_CLASSES = 1.0
 # The search looks at no more rows than this; whole groups are left out at random.
 SEARCH_ROWS_MAX = 30_000
+# With fewer groups than this (patients), whole groups cannot be left out of the search for speed: rows of every group are, all of
+# FOLDS_FEW_GROUPS inner folds validate, as one of them holds too few groups to go by, and the rounds that the search found stay.
+FEW_GROUPS = 40
+FOLDS_FEW_GROUPS = 3
+SETTINGS_TRIED_FEW_GROUPS = 6
+SEARCH_ROWS_MAX_FEW_GROUPS = 15_000
+BINS_MAX_FEW_GROUPS = 63
 # Inner folds with two classes (their out-of-fold predictions also set the threshold); with more classes one of FOLDS_ONE is validation.
 FOLDS_TWO_CLASSES = 3
 FOLDS_ONE = 5
@@ -83,17 +92,21 @@ class Rows:
     part: np.ndarray
     classes: int
 
+    def few_groups(self, which):
+        """Whether these rows are of so few groups that each matters."""
+        return len(np.unique(self.group[which])) < FEW_GROUPS
+
     def splits(self):
-        """(name, training rows, tested rows) per fold, or the one official split."""
+        """(name, training rows, tested rows) per fold, and of the official test rows."""
         parts = set(self.part)
-        if parts <= {"train", "test"}:
-            if parts != {"train", "test"}:
-                raise BadInput(f"rows.csv.gz has only the part {sorted(parts)}; boosting needs `train` and `test`, or `fold-N`.")
-            return [("test", np.flatnonzero(self.part == "train"), np.flatnonzero(self.part == "test"))]
         folds = sorted((p for p in parts if p.startswith("fold-")), key=lambda p: int(p[5:]) if p[5:].isdigit() else -1)
-        if set(folds) != parts or len(folds) < 2 or not all(p[5:].isdigit() for p in folds):
+        if parts - set(folds) - {"train", "test"} or len(folds) == 1 or not all(p[5:].isdigit() for p in folds):
             raise BadInput(f"Column `part` holds {sorted(parts)[:8]}; expected `fold-0`, `fold-1`, ... or `train` and `test`.")
-        return [(p, np.flatnonzero(self.part != p), np.flatnonzero(self.part == p)) for p in folds]
+        if not folds and parts != {"train", "test"}:
+            raise BadInput(f"rows.csv.gz has only the part {sorted(parts)}; boosting needs `train` and `test`, or `fold-N`.")
+        trains = self.part != "test"
+        tested = folds + ["test"] * ("test" in parts)
+        return [(p, np.flatnonzero(trains & (self.part != p)), np.flatnonzero(self.part == p)) for p in tested]
 
 
 def read_rows(folder):
@@ -148,6 +161,7 @@ class Booster:
         self.rows = rows
         self.training = training
         self.arguments = arguments
+        self.few = rows.few_groups(training)
         self.labels = np.unique(rows.truth[training])
         if len(self.labels) < 2:
             raise BadInput("A training part holds a single class; nothing can be learned from it. Check the column `part`.")
@@ -166,6 +180,8 @@ class Booster:
         )
         if len(self.labels) > 2:
             parameters["num_class"] = len(self.labels)
+        if self.few:
+            parameters["max_bin"] = BINS_MAX_FEW_GROUPS
         if self.rows.classes >= MANY_CLASSES:
             parameters["min_sum_hessian_in_leaf"] = CURVATURE_MIN_MANY_CLASSES
 
@@ -191,15 +207,15 @@ class Booster:
 
     def inner_splits(self, which):
         """Grouped, stratified inner splits of the rows `which`: (fitted, validated) pairs."""
-        two = self.rows.classes == 2
-        folds = FOLDS_TWO_CLASSES if two else FOLDS_ONE
         groups = len(np.unique(self.rows.group[which]))
+        every = self.few or self.rows.classes == 2
+        folds = FOLDS_FEW_GROUPS if self.few else FOLDS_TWO_CLASSES if every else FOLDS_ONE
         if groups < 2:
             raise BadInput("A training part holds a single group; it cannot be split without peeking. Check the column `group`.")
         splitter = StratifiedGroupKFold(min(folds, groups), shuffle=True, random_state=self.arguments.seed)
         pairs = splitter.split(which, self.target[which], self.rows.group[which])
         pairs = [(which[a], which[b]) for a, b in pairs]
-        return pairs if two else pairs[:1]
+        return pairs if every else pairs[:1]
 
     def inner(self, settings, which):
         """Inner predictions: (rows validated, their probabilities, mean best rounds)."""
@@ -230,7 +246,10 @@ def score(rows, which, probabilities):
 
 
 def sample_groups(rows, which, seed):
-    """At most SEARCH_ROWS_MAX of the rows `which`, whole groups at random."""
+    """At most SEARCH_ROWS_MAX of the rows `which`: whole groups at random, or with few groups some rows of each."""
+    if rows.few_groups(which):
+        kept = min(len(which), SEARCH_ROWS_MAX_FEW_GROUPS)
+        return np.sort(np.random.default_rng(seed).choice(which, kept, replace=False))
     if len(which) <= SEARCH_ROWS_MAX:
         return which
     groups = np.random.default_rng(seed).permutation(np.unique(rows.group[which]))
@@ -240,11 +259,11 @@ def sample_groups(rows, which, seed):
 
 
 def search(rows, training, arguments):
-    """Tries the settings on the first training part. Returns (chosen, log of all)."""
+    """Tries the settings on the first training part. Returns (chosen, their rounds, log of all)."""
     which = sample_groups(rows, training, arguments.seed)
     booster = Booster(rows, which, arguments)
     log = []
-    wanted = SETTINGS_TRIED_MANY_CLASSES if rows.classes >= MANY_CLASSES else SETTINGS_TRIED
+    wanted = SETTINGS_TRIED_FEW_GROUPS if booster.few else SETTINGS_TRIED_MANY_CLASSES if rows.classes >= MANY_CLASSES else SETTINGS_TRIED
     tried = draw_settings(arguments.seed, SETTINGS_TRIED_QUICK if arguments.quick else wanted)
     for number, settings in enumerate(tried, 1):
         began = time.monotonic()
@@ -252,13 +271,15 @@ def search(rows, training, arguments):
         value = score(rows, validated, probabilities)
         log.append({"settings": settings, "score": round(value, 6), "rounds": rounds})
         say(f"setting {number}/{len(tried)}: score {value:.4f}, {rounds} rounds, {time.monotonic() - began:.0f} s on {len(which)} rows")
-    return max(log, key=lambda entry: entry["score"])["settings"], log
+    best = max(log, key=lambda entry: entry["score"])
+    return best["settings"], best["rounds"], log
 
 
-def judge_part(rows, name, training, tested, settings, arguments):
+def judge_part(rows, name, training, tested, settings, rounds, arguments):
     """Fits one training part with the chosen settings. Returns (probabilities of the tested rows, decided, log)."""
     booster = Booster(rows, training, arguments)
-    validated, inner, rounds = booster.inner(settings, training)
+    if not booster.few or rows.classes == 2:
+        validated, inner, rounds = booster.inner(settings, training)
     # The whole part is larger than what the inner fits saw; the rounds are kept, which errs on the side of less fitting.
     final = booster.fit(settings, training, rounds=rounds)
     probabilities = booster.probabilities(final, tested)
@@ -282,10 +303,10 @@ def run(arguments):
         raise BadInput("Column `truth` holds a single class. Run the evaluation on rows of at least two classes.")
     splits = rows.splits()
     say(f"{len(rows.truth)} rows, {len(rows.names)} features, {rows.classes} classes, {len(splits)} tested part(s), LightGBM {lightgbm.__version__}")
-    settings, tried = search(rows, splits[0][1], arguments)
+    settings, rounds, tried = search(rows, splits[0][1], arguments)
     tables, logs = [], []
     for name, training, tested in splits:
-        probabilities, decided, log = judge_part(rows, name, training, tested, settings, arguments)
+        probabilities, decided, log = judge_part(rows, name, training, tested, settings, rounds, arguments)
         table = pd.DataFrame(probabilities, columns=[f"p{k}" for k in range(rows.classes)])
         table.insert(0, "row", tested)
         table["decided"] = decided

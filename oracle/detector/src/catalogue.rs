@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::measure::Evaluation;
 use crate::model_file::ModelFile;
 use crate::progress::Progress;
+use crate::report::Boosting;
 use crate::traffic::{full_columns, serving_report};
 use crate::vitals::VitalSignsModel;
 
@@ -63,6 +64,8 @@ pub struct EvaluateOptions {
     pub checkpoint: Option<PathBuf>,
     /// Passes over the data when cross-validating; the model's own number when absent.
     pub epochs: Option<usize>,
+    /// Gradient boosting, for a protocol that decides for it as for its own model; the report adds it where the protocol does not.
+    pub boosting: Option<Boosting>,
 }
 
 /// What the card of a model says in words. Plain Markdown sentences, no headings.

@@ -94,6 +94,7 @@ fn evaluation() -> Evaluation {
                 benign_class: Some(0),
             },
         ],
+        boosting: None,
     }
 }
 

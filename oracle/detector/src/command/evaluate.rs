@@ -74,7 +74,12 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<(), CommandE
         seed: args.seed,
         checkpoint: checkpoint.clone(),
         epochs: args.epochs,
+        boosting: args
+            .boosting
+            .clone()
+            .map(|interpreter| Boosting { interpreter, folder: beside(&args.report, ".boosting") }),
     };
+    let boosting = options.boosting.clone();
     let evaluation = chosen.trainable.evaluate(chosen.weights.as_ref(), &args.data, &options, console.progress);
     let evaluation = evaluation.inspect_err(|_| {
         checkpoint.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
@@ -85,10 +90,7 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<(), CommandE
         model_id: judged.map(|weights| weights.id().to_string()),
         command: command(args, name),
         resampling: Resampling { resamples: args.resamples, seed: args.seed },
-        boosting: args
-            .boosting
-            .clone()
-            .map(|interpreter| Boosting { interpreter, folder: beside(&args.report, ".boosting") }),
+        boosting,
     };
     let figures = write(evaluation, &options, &args.report, console.progress)?;
     if let Some(folder) = &checkpoint {

@@ -44,8 +44,8 @@ impl Trainable for EcgBeats {
             }
             let (seed, epochs, checkpoint) = (options.seed, options.epochs, options.checkpoint.clone());
             let trained = self.train(data, &TrainOptions { seed, checkpoint, epochs }, progress)?;
-            return evaluate(given(Some(&trained))?, data, progress);
+            return evaluate(given(Some(&trained))?, data, options, progress);
         }
-        evaluate(given(model)?, data, progress)
+        evaluate(given(model)?, data, options, progress)
     }
 }

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use ndarray::Array2;
 
-use super::context::{CONTEXT, CONTEXT_NAMES, WINDOW};
+use super::boosting::{boosted, columns, names};
 use super::model::BeatModel;
 use super::net::BEAT_CLASSES;
 use super::served::served_sections;
-use super::tables::beat_sections;
-use super::train::Described;
-use crate::catalogue::TrainError;
+use super::tables::beat_section;
+use super::train::{Described, TrainingBeats};
+use crate::catalogue::{EvaluateOptions, TrainError};
 use crate::data::mitdb::{self, Beat};
 use crate::measure::{Evaluation, Part, Predictions, Rows};
 use crate::progress::Progress;
@@ -20,7 +20,12 @@ use crate::progress::Progress;
 ///
 /// # Errors
 /// [`TrainError`].
-pub(super) fn evaluate(mut model: BeatModel, data: &Path, progress: &dyn Progress) -> Result<Evaluation, TrainError> {
+pub(super) fn evaluate(
+    mut model: BeatModel,
+    data: &Path,
+    options: &EvaluateOptions,
+    progress: &dyn Progress,
+) -> Result<Evaluation, TrainError> {
     let (train, test) = read(data)?;
     let trained = train.len();
     let described = Described::new(train.into_iter().chain(test).collect());
@@ -35,7 +40,7 @@ pub(super) fn evaluate(mut model: BeatModel, data: &Path, progress: &dyn Progres
         probabilities.row_mut(at).iter_mut().zip(judgement.probabilities).for_each(|(to, value)| *to = value);
         decided.push(judgement.class);
     }
-    let mut sections = beat_sections(&described.beats[trained..], &decided);
+    let mut sections = vec![beat_section("Per record, annotated R peaks", &described.beats[trained..], &decided)];
     if data.is_dir()
         && let Ok(headers) = mitdb::headers(data)
     {
@@ -43,7 +48,17 @@ pub(super) fn evaluate(mut model: BeatModel, data: &Path, progress: &dyn Progres
         sections.extend(served_sections(&mut model, &headers, &records, progress)?);
     }
     let name = "deep: convolutions and rhythm, annotated R peaks".to_owned();
-    let models = vec![Predictions { name, row: tested, probabilities, decided }];
+    let mut models = vec![Predictions { name, row: tested, probabilities, decided }];
+    let mut told = None;
+    if let Some(boosting) = options.boosting.as_ref().filter(|_| trained > 0) {
+        let training = TrainingBeats::new(described.beats[..trained].to_vec(), options.seed)?;
+        let test = Described::new(described.beats[trained..].to_vec());
+        let (predictions, settings) = boosted(boosting, &training, &test, trained, options.seed)?;
+        let heading = "Per record, gradient boosting, annotated R peaks";
+        sections.insert(1, beat_section(heading, &test.beats, &predictions.decided));
+        models.push(predictions);
+        told = Some(settings);
+    }
     let split = if trained > 0 {
         "Trained on the DS1 patients, tested on the DS2 patients at hand (P. de Chazal et al. 2004); no patient's beats are on both sides \
          but those of records 201 and 202, which are one person."
@@ -53,7 +68,8 @@ pub(super) fn evaluate(mut model: BeatModel, data: &Path, progress: &dyn Progres
     let protocol = format!(
         "{split} Classes are those of AAMI EC57; records with a pacemaker are left out. Windows are cut at the annotated R peaks here; the \
          sections on what is served use the beat finder. Each beat is described by its patient's own past and the interval to the next \
-         beat; no label of a tested patient is used. The bootstrap resamples whole records."
+         beat; no label of a tested patient is used. Gradient boosting trains on the made-up beats too; its temperature and decision factors \
+         come from the same left-out records. The bootstrap resamples whole records."
     );
     Ok(Evaluation {
         title: "Heart beats (MIT-BIH Arrhythmia Database)".to_owned(),
@@ -62,6 +78,7 @@ pub(super) fn evaluate(mut model: BeatModel, data: &Path, progress: &dyn Progres
         benign_class: Some(0),
         models,
         sections,
+        boosting: told,
     })
 }
 
@@ -82,18 +99,12 @@ fn read(data: &Path) -> Result<(Vec<Beat>, Vec<Beat>), TrainError> {
     Ok((Vec::new(), beats))
 }
 
-/// The rows as baselines read them: the window in mV, and what the network reads beside it.
+/// The rows as baselines read them ([`super::boosting`]).
 fn rows(described: &Described, trained: usize) -> Rows {
-    let names = (0..WINDOW).map(|at| format!("s{at:03}")).chain(CONTEXT_NAMES.map(str::to_owned));
-    let mut features = Array2::zeros((described.beats.len(), WINDOW + CONTEXT));
-    for ((mut row, beat), input) in features.rows_mut().into_iter().zip(&described.beats).zip(&described.inputs) {
-        let values = beat.window.iter().chain(&input.context);
-        row.iter_mut().zip(values).for_each(|(to, value)| *to = *value);
-    }
     let count = described.beats.len();
     Rows {
-        feature_names: names.collect(),
-        features,
+        feature_names: names(),
+        features: columns(&described.inputs),
         classes: BEAT_CLASSES.map(str::to_owned).to_vec(),
         truth: described.beats.iter().map(|beat| beat.class).collect(),
         group: described.beats.iter().map(|beat| u64::from(beat.record)).collect(),

@@ -4,6 +4,7 @@
 //! describes each beat beside the patient's own earlier ones, [`BeatModel`] tells its class, [`EcgDetector`] does both on live readings.
 //! [`EcgBeats`] trains and judges the model. Guarantees: causal, bounded state, no label of a watched patient is ever used.
 
+mod boosting;
 mod catalogue;
 mod context;
 mod description;

@@ -70,15 +70,15 @@ fn percent(part: u64, whole: u64) -> String {
     if whole == 0 { "–".to_owned() } else { format!("{:.1}", 100.0 * part as f64 / whole as f64) }
 }
 
-/// Tables of beats that were judged at their annotated places.
-pub(super) fn beat_sections(beats: &[Beat], decided: &[usize]) -> Vec<Section> {
+/// The table of beats that were judged at their annotated places.
+pub(super) fn beat_section(heading: &str, beats: &[Beat], decided: &[usize]) -> Section {
     let mut records: BTreeMap<u32, Counts> = BTreeMap::new();
     for (beat, decided) in beats.iter().zip(decided) {
         records.entry(beat.record).or_default().add(beat.class, *decided);
     }
     let caption = "Annotated R peaks. Beats, sensitivity (Se) and positive predictivity (+P) in per cent. The last lines are all records \
                    together, and without record 202, whose patient is also in the training part.";
-    vec![per_record("Per record, annotated R peaks", caption, &records)]
+    per_record(heading, caption, &records)
 }
 
 /// One line per record, then all records, then all without record 202.

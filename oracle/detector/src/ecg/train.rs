@@ -61,32 +61,49 @@ impl Described {
     }
 }
 
+/// The beats that train: real ones, then the made-up ones of the same records.
+pub(super) struct TrainingBeats {
+    pub(super) data: Described,
+    /// Fold per beat, by whole records; made-up beats go with the record that they come from, and are never tested.
+    pub(super) folds: Vec<u8>,
+    /// How many are real.
+    pub(super) real: usize,
+}
+
+impl TrainingBeats {
+    /// # Errors
+    /// [`TrainError::Unsuitable`] when a record has the number of a made-up one, or there are too few.
+    pub(super) fn new(mut beats: Vec<Beat>, seed: u64) -> Result<Self, TrainError> {
+        if let Some(beat) = beats.iter().find(|beat| is_made_up(beat.record)) {
+            let reason = format!("record {} is numbered as a made-up one; number records below 1000", beat.record);
+            return Err(TrainError::Unsuitable { reason });
+        }
+        let real = beats.len();
+        let classes: Vec<usize> = beats.iter().map(|beat| beat.class).collect();
+        let records: Vec<u64> = beats.iter().map(|beat| u64::from(beat.record)).collect();
+        let folds = grouped_stratified_folds(&classes, &records, FOLDS, seed)?;
+        let fold_of: BTreeMap<u32, u8> = beats.iter().zip(&folds).map(|(beat, fold)| (beat.record, *fold)).collect();
+        beats.extend(make_up(&beats, VARIANTS, &mut generator(seed, u64::MAX - 1)));
+        let folds = beats.iter().map(|beat| fold_of[&source_record(beat.record)]).collect();
+        Ok(Self { data: Described::new(beats), folds, real })
+    }
+}
+
 /// Trains on all of these beats.
 ///
 /// # Errors
 /// [`TrainError`].
 pub(super) fn train(
-    mut beats: Vec<Beat>,
+    beats: Vec<Beat>,
     source: DataSource,
     options: &TrainOptions,
     progress: &dyn Progress,
 ) -> Result<ModelFile, TrainError> {
-    if let Some(beat) = beats.iter().find(|beat| is_made_up(beat.record)) {
-        let reason = format!("record {} is numbered as a made-up one; number records below 1000", beat.record);
-        return Err(TrainError::Unsuitable { reason });
-    }
-    let classes: Vec<usize> = beats.iter().map(|beat| beat.class).collect();
-    let records: Vec<u64> = beats.iter().map(|beat| u64::from(beat.record)).collect();
-    let folds = grouped_stratified_folds(&classes, &records, FOLDS, options.seed)?;
-    let fold_of: BTreeMap<u32, u8> = beats.iter().zip(&folds).map(|(beat, fold)| (beat.record, *fold)).collect();
-    beats.extend(make_up(&beats, VARIANTS, &mut generator(options.seed, u64::MAX - 1)));
-    let data = &Described::new(beats);
-    let mut left_out = Array2::zeros((classes.len(), BEAT_CLASSES.len()));
+    let TrainingBeats { data, folds, real } = &TrainingBeats::new(beats, options.seed)?;
+    let mut left_out = Array2::zeros((*real, BEAT_CLASSES.len()));
     for fold in 0..FOLDS {
-        // Made-up beats go with the record that they come from, and are never tested.
-        let in_fold = |row: &usize| fold_of.get(&source_record(data.beats[*row].record)) == Some(&fold);
-        let (tested, rows): (Vec<usize>, Vec<usize>) = (0..data.beats.len()).partition(in_fold);
-        let tested = tested.into_iter().filter(|row| *row < classes.len());
+        let (tested, rows): (Vec<usize>, Vec<usize>) = (0..data.beats.len()).partition(|row| folds[*row] == fold);
+        let tested = tested.into_iter().filter(|row| row < real);
         let net = BeatNet::new(&train_members(data, &rows, &format!("fold-{fold}-"), options, progress)?);
         let (mut scratch, mut logits) = (net.scratch(), [[0.0; BEAT_CLASSES.len()]]);
         for row in tested {
@@ -94,7 +111,8 @@ pub(super) fn train(
             left_out.row_mut(row).iter_mut().zip(logits[0]).for_each(|(to, logit)| *to = logit);
         }
     }
-    let settings = choose(left_out, &classes);
+    let classes: Vec<usize> = data.beats[..*real].iter().map(|beat| beat.class).collect();
+    let settings = choose(left_out, &classes, shift_to(&classes));
     let all: Vec<usize> = (0..data.beats.len()).collect();
     let members = train_members(data, &all, "", options, progress)?;
     Ok(model_file(&members, &settings, source, options.seed))
@@ -261,12 +279,16 @@ fn bell(rng: &mut ChaCha8Rng) -> f32 {
     sum * 0.866
 }
 
-/// Calibration and decision from the logits of left-out records.
-fn choose(mut logits: Array2<f32>, classes: &[usize]) -> BeatSettings {
+/// What brings logits of evenly drawn classes to the classes' own shares.
+fn shift_to(classes: &[usize]) -> [f32; 5] {
     let mut counts = [0.5_f32; 5];
     classes.iter().for_each(|class| counts[*class] += 1.0);
     let total: f32 = counts.iter().sum();
-    let shift: [f32; 5] = std::array::from_fn(|class| (counts[class] / total / SHARES[class]).ln());
+    std::array::from_fn(|class| (counts[class] / total / SHARES[class]).ln())
+}
+
+/// Calibration and decision from the logits of left-out records, after a shift.
+pub(super) fn choose(mut logits: Array2<f32>, classes: &[usize], shift: [f32; 5]) -> BeatSettings {
     for mut row in logits.rows_mut() {
         row.iter_mut().zip(shift).for_each(|(logit, shift)| *logit += shift);
     }

@@ -14,7 +14,7 @@ pub enum Part {
     Fold(u8),
     /// Trains only.
     Train,
-    /// Tested by the model that was trained on [`Part::Train`], or by a model that was trained elsewhere.
+    /// Tested by the model that was trained on [`Part::Train`] and all folds, or by a model that was trained elsewhere.
     Test,
 }
 
@@ -73,6 +73,8 @@ pub struct Evaluation {
     pub models: Vec<Predictions>,
     /// Extra tables, plots and words, in order.
     pub sections: Vec<Section>,
+    /// What gradient boosting says of its settings, where it is among the models already; none where the report is to add it.
+    pub boosting: Option<serde_json::Value>,
 }
 
 /// An evaluation does not fit together.

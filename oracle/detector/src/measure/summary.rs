@@ -229,6 +229,7 @@ mod tests {
                 rows,
                 benign_class: Some(0),
                 sections: Vec::new(),
+                boosting: None,
             };
             change(&mut evaluation);
             evaluation.check().map_err(|error| error.reason)

@@ -62,7 +62,7 @@ pub(crate) fn splits(rows: &Rows, tested: &[usize]) -> Vec<(Vec<usize>, Vec<usiz
     parts.dedup();
     let trains = |part: Part, of: Part| match part {
         Part::Fold(_) => of != part && of != Part::Test,
-        Part::Train | Part::Test => of == Part::Train,
+        Part::Train | Part::Test => of != Part::Test,
     };
     let split = |part: Part| {
         let training = (0..rows.len()).filter(|row| trains(part, rows.part[*row])).collect();
@@ -307,6 +307,13 @@ mod tests {
         let majority = &trivial_baselines(&rows, &[3], Some(0))[0];
         assert_eq!((majority.row.as_slice(), majority.decided.as_slice()), ([3].as_slice(), [2].as_slice()));
         assert!((majority.probabilities.row(0).sum() - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn tested_rows_beside_folds_are_judged_by_what_all_folds_trained() {
+        let part = vec![Part::Fold(0), Part::Fold(1), Part::Test];
+        let rows = rows(&[[0.0; 2]; 3], &[1, 1, 0], part);
+        assert_eq!(splits(&rows, &[0, 2]), [(vec![1], vec![0]), (vec![0, 1], vec![2])]);
     }
 
     #[test]

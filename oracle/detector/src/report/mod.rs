@@ -17,6 +17,7 @@ mod text;
 use std::path::{Path, PathBuf};
 
 pub use boosting::{Boosting, write as write_rows};
+pub(crate) use boosting::{NAME as BOOSTING, run as run_boosting};
 pub use card::card;
 pub use draw::SERIES_MAX;
 pub use error::ReportError;
@@ -48,7 +49,7 @@ pub struct ReportOptions {
 
 /// Measures the evaluation and writes `report.md`, `figures.json` and the plots into the folder, which is made if need be.
 ///
-/// Trivial baselines are added here, and gradient boosting when the options name a Python.
+/// Trivial baselines are added here, and gradient boosting when the options name a Python and the evaluation does not bring it.
 ///
 /// # Errors
 /// [`ReportError`]; files that are already written stay.
@@ -61,8 +62,8 @@ pub fn write(
     evaluation.check()?;
     std::fs::create_dir_all(folder).map_err(ReportError::file(folder))?;
     let tested = evaluation.models[0].row.clone();
-    let mut settings = None;
-    if let Some(boosting) = &options.boosting {
+    let mut settings = evaluation.boosting.take();
+    if let Some(boosting) = options.boosting.as_ref().filter(|_| settings.is_none()) {
         let (predictions, told) = boosting::run(boosting, &evaluation.rows, &tested, options.resampling.seed)?;
         evaluation.models.push(predictions);
         settings = Some(told);

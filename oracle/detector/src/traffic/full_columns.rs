@@ -202,6 +202,7 @@ impl FullColumns {
             benign_class: Some(BENIGN),
             models,
             sections: Vec::new(),
+            boosting: None,
         }
     }
 }

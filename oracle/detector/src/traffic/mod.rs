@@ -16,6 +16,7 @@ pub mod model;
 pub mod protocol;
 pub mod recipes;
 pub mod serving;
+mod serving_boosting;
 pub mod serving_model;
 pub mod serving_report;
 pub mod sets;

@@ -22,6 +22,7 @@ use super::model::{BENIGN, Judgement, NamedColumn, Rule, Settings, TrafficModel}
 use super::protocol::{FOLDS, split};
 use super::recipes;
 use super::serving::{History, SERVING_COLUMNS, SERVING_FLOW_FEATURES};
+use super::serving_boosting;
 use super::sets::Set;
 use super::training::{Fitted, LabelledFlows, Recipe, Run, logits};
 use crate::catalogue::TrainError;
@@ -51,6 +52,8 @@ pub struct Pooled {
     pub flows: LabelledFlows,
     /// Which of [`SETS`] each flow is from.
     pub origin: Vec<usize>,
+    /// What baselines read: the flow and its past as columns ([`super::serving_boosting`]), as they cannot read a window.
+    pub(super) seen: Array2<f32>,
 }
 
 impl Pooled {
@@ -92,7 +95,8 @@ impl Pooled {
             sources: vec![set.source.clone()],
         };
         let origin = vec![origin; kept.len()];
-        Self { flows, origin }
+        let seen = serving_boosting::columns_of(set, &kept);
+        Self { flows, origin, seen }
     }
 
     fn joined(mut self, other: &Self) -> Self {
@@ -104,6 +108,7 @@ impl Pooled {
         self.flows.importance.extend(&other.flows.importance);
         self.flows.sources.extend(other.flows.sources.iter().cloned());
         self.origin.extend(&other.origin);
+        self.seen.append(Axis(0), other.seen.view()).expect("both have the columns of the baselines");
         self
     }
 

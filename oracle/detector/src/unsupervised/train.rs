@@ -81,6 +81,7 @@ impl Trainable for Unsupervised {
             benign_class: Some(0),
             models,
             sections,
+            boosting: None,
         })
     }
 }
@@ -202,5 +203,6 @@ fn judge_file(
         benign_class: Some(0),
         models: vec![predictions(MIXES[0].0, &judged)],
         sections: study::sections_of_rows(&all, &judged, options.seed),
+        boosting: None,
     })
 }

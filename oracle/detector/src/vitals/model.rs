@@ -265,7 +265,7 @@ fn judge(
     ];
     let sections = sections(&Judged { stays: &tested.stays, risk: &risk, hidden: &hidden, news2: &news2, point, seed });
     let title = "Vital signs: risk of death in hospital, by hour".to_owned();
-    Ok(Evaluation { title, protocol, rows, benign_class: Some(0), models, sections })
+    Ok(Evaluation { title, protocol, rows, benign_class: Some(0), models, sections, boosting: None })
 }
 
 fn last_of(risks: &[f32]) -> Vec<f32> {
