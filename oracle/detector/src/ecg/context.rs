@@ -15,7 +15,7 @@ pub const CHANNELS: usize = 2;
 /// How many numbers describe the beat beside its signal.
 pub const CONTEXT: usize = CONTEXT_NAMES.len();
 /// Their names, for baselines and reports.
-pub const CONTEXT_NAMES: [&str; 38] = [
+pub const CONTEXT_NAMES: [&str; 44] = [
     "rr_prev/mean300",
     "rr_next/mean300",
     "rr_before_prev/mean300",
@@ -54,6 +54,12 @@ pub const CONTEXT_NAMES: [&str; 38] = [
     "roughness",
     "likeness_dominant_previous",
     "qrs_mean",
+    "p_likeness_recent",
+    "p_height_dominant",
+    "p_difference_excess",
+    "early_share32",
+    "rr_turns32",
+    "rr_rank32",
 ];
 
 const RR_NEXT: usize = 1;
@@ -73,6 +79,16 @@ const STRETCHES: [(usize, usize); 9] =
 const QRS: std::ops::Range<usize> = 30..70;
 const P_WAVE: std::ops::Range<usize> = 8..36;
 const T_WAVE: std::ops::Range<usize> = 60..110;
+/// Where a P wave that belongs to the beat lies, without the end of the T wave before.
+const P_NEAR: std::ops::Range<usize> = 10..36;
+/// Intervals that tell the rhythm of the moment, and how many have to be known.
+const RHYTHM_REACH: usize = 32;
+const RHYTHM_MIN: usize = 8;
+/// An interval below this share of the mean is early; a turn counts from this share of the mean on.
+const EARLY: f32 = 0.85;
+const TURN_MIN: f32 = 0.05;
+/// How fast the running figures of the P wave follow.
+const P_RATE: f32 = 0.05;
 /// Shortest and longest interval that is believed, seconds.
 const RR_S: (f32, f32) = (0.2, 3.0);
 /// Interval that stands in for one that is not known yet, seconds.
@@ -109,6 +125,8 @@ pub struct BeatContext {
     beats: u32,
     likeness: f32,
     likeness_recent: f32,
+    p_likeness_recent: f32,
+    p_difference_recent: f32,
 }
 
 impl BeatInput {
@@ -142,6 +160,8 @@ impl BeatContext {
             beats: 0,
             likeness: 1.0,
             likeness_recent: 1.0,
+            p_likeness_recent: 0.8,
+            p_difference_recent: 0.05,
         }
     }
 
@@ -196,6 +216,7 @@ impl BeatContext {
                 context[13] = log_ratio(quantile(sorted, 0.9), quantile(sorted, 0.1));
             }
         }
+        context[41..44].copy_from_slice(&rhythm(rr_s, mean_s, &last[..count.min(RHYTHM_REACH)]));
         self.rr_s[self.rr_count as usize % KEPT] = rr_s;
         // The count wraps at a multiple of the ring's length, so the ring stays in order and stays full.
         self.rr_count =
@@ -242,9 +263,21 @@ impl BeatContext {
         context[35] = (bends(4..34) + bends(66..124)) / 88.0;
         context[36] = self.likeness;
         context[37] = mean(&scaled[36..64]);
+        let p_wave = self.describe_p_wave(&difference, extent(&aligned[P_NEAR]) / height, context[24]);
+        context[38..41].copy_from_slice(&p_wave);
         self.likeness = likeness;
         self.likeness_recent += 0.05 * (likeness - self.likeness_recent);
         std::array::from_fn(|at| if at % CHANNELS == 0 { scaled[at / CHANNELS] } else { difference[at / CHANNELS] })
+    }
+
+    /// Whether this patient shows a P wave at all, and how far this beat's stretch before the QRS complex is from what it lately was: in atrial
+    /// fibrillation there is none to be missed.
+    fn describe_p_wave(&mut self, difference: &[f32; WINDOW], height: f32, likeness: f32) -> [f32; 3] {
+        let far: f32 = difference[P_NEAR].iter().map(|value| value.abs()).sum::<f32>() / P_NEAR.len() as f32;
+        let described = [self.p_likeness_recent, height, log_ratio(far + 0.01, self.p_difference_recent + 0.01)];
+        self.p_likeness_recent += P_RATE * (likeness - self.p_likeness_recent);
+        self.p_difference_recent += P_RATE * (far - self.p_difference_recent);
+        described
     }
 
     /// Joins the beat to the template of like shape, or makes one of it; gives the template and how like it was.
@@ -271,6 +304,23 @@ impl BeatContext {
         template.shape.iter_mut().zip(beat).for_each(|(shape, sample)| *shape += rate * (sample - *shape));
         (own, best.max(-1.0))
     }
+}
+
+/// Of the last intervals, the latest first: the share of early ones, of turns from longer to shorter or back, and of those shorter than this one.
+fn rhythm(rr_s: f32, mean_s: f32, last: &[f32]) -> [f32; 3] {
+    if last.len() < RHYTHM_MIN {
+        return [0.0, 0.0, 0.5];
+    }
+    let share = |count: usize| count as f32 / last.len() as f32;
+    let is_turn = |three: &&[f32]| {
+        let (later, earlier) = (three[1] - three[0], three[2] - three[1]);
+        later * earlier < 0.0 && later.abs() > TURN_MIN * mean_s
+    };
+    [
+        share(last.iter().filter(|value| **value < EARLY * mean_s).count()),
+        share(last.windows(3).filter(is_turn).count()),
+        share(last.iter().filter(|value| **value < rr_s).count()),
+    ]
 }
 
 fn believable(rr_s: f32) -> f32 {
@@ -341,7 +391,7 @@ fn steep_width(beat: &[f32; WINDOW], steep: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{BeatContext, WINDOW, WINDOW_R};
+    use super::{BeatContext, CONTEXT_NAMES, WINDOW, WINDOW_R};
 
     fn beat(height: f32, width: f32) -> [f32; WINDOW] {
         std::array::from_fn(|at| height * (-((at as f32 - WINDOW_R as f32) / width).powi(2)).exp())
@@ -363,6 +413,27 @@ mod tests {
         assert!(early.context[0] < -0.4 && early.context[1] > 0.3 && early.context[14] > 0.999);
         let strange = context.observe(&beat(-1.5, 9.0), Some(0.5)).complete(None);
         assert!(strange.context[14] < 0.5 && strange.context[17] < 0.05 && strange.context[29] > 0.1);
+    }
+
+    #[test]
+    fn a_heart_that_fibrillates_shows_no_p_wave_and_turns_at_every_beat() {
+        let mut context = BeatContext::new();
+        let mut last = context.observe(&beat(1.0, 3.0), None);
+        for number in 0..100_u8 {
+            let rr_s = if number % 2 == 0 { 0.6 } else { 1.0 };
+            last = context.observe(&beat(1.0, 3.0), Some(rr_s));
+        }
+        let named = |name: &str| last.context[CONTEXT_NAMES.iter().position(|known| *known == name).unwrap()];
+        assert!(named("p_height_dominant") < 0.01 && named("rr_turns32") > 0.9);
+        assert!((named("early_share32") - 0.5).abs() < 0.1 && named("rr_rank32") >= 0.5, "{:?}", &last.context[38..]);
+        let with_p = |_: u8| -> [f32; WINDOW] {
+            let (qrs, p) = (beat(1.0, 3.0), beat(0.2, 4.0));
+            std::array::from_fn(|at| qrs[at] + p.get(at + 24).copied().unwrap_or(0.0))
+        };
+        for number in 0..100 {
+            last = context.observe(&with_p(number), Some(0.8));
+        }
+        assert!(last.context[39] > 0.1 && last.context[42] < 0.1, "{:?}", &last.context[38..]);
     }
 
     #[test]
