@@ -57,7 +57,7 @@ fn is_before(name: &str) -> bool {
 }
 
 fn is_previous(name: &str) -> bool {
-    name.starts_with("rr_prev/")
+    name.starts_with("rr_prev/") || name == "rr_rank32"
 }
 
 fn is_next(name: &str) -> bool {

@@ -124,7 +124,7 @@ mod tests {
             duration_ms: Some(5.0),
             protocol: Protocol::Tcp,
             service: Service::Unknown,
-            state: ConnectionState::Sf,
+            state: ConnectionState::Unknown,
             bytes_sent: Some(bytes),
             bytes_received: Some(1),
             packets_sent: Some(1),
