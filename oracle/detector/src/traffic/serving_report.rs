@@ -96,7 +96,7 @@ fn cross_validate(run: &ServingRun<'_>, data: &Path, boosting: Option<&Boosting>
     let (all, mut across) = networks(run, &pooled, &folds, &test)?;
     let (_, tested) = split(&folds, 0);
     let every: Vec<usize> = (0..pooled.flows.len()).collect();
-    let mut models = vec![cross_fitted(DEEP, &all, &pooled, &folds, &[every.clone()])];
+    let mut models = vec![cross_fitted(DEEP, &all, &pooled, &folds, std::slice::from_ref(&every))];
     let boosted = match boosting {
         Some(boosting) => serving_boosting::boosted(boosting, &pooled, &folds, &test, run.seed)?,
         None => Vec::new(),
