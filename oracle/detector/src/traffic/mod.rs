@@ -5,6 +5,7 @@
 //! people and let a model learn the testbed by heart.
 
 pub mod autoencoder_bilstm;
+mod class_weights;
 pub mod detector;
 pub mod encoding;
 mod first_layer;

@@ -7,6 +7,7 @@ use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use super::autoencoder_bilstm::Shape;
+use super::class_weights;
 use super::encoding::{Column, Encoding};
 use super::inference::Inference;
 use super::training::EDGES;
@@ -25,16 +26,23 @@ pub enum Rule {
     MostProbable,
     /// An attack when the threshold is passed that this share of held-out benign flows passes; which attack is the most probable one.
     BenignShare(f32),
+    /// The most probable class after each class's probability was weighted; the weights are the best on held-out flows for the macro-F1 plus
+    /// this many times the accuracy. Rare classes are named more often so.
+    Weighted(f32),
 }
 
 /// Calibration and operating point.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Judgement {
     /// Divides the logits before the softmax.
     pub temperature: f32,
     /// Probability of an attack from which on a flow is called one; absent: the most probable class decides.
     pub attack_threshold: Option<f32>,
+    /// What each class's probability is multiplied by when the most probable class decides; empty: none is preferred. Probabilities that
+    /// are told stay as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub class_weights: Vec<f32>,
 }
 
 /// A column of the input.
@@ -71,13 +79,23 @@ pub struct TrafficModel {
 }
 
 impl Judgement {
-    /// Fits temperature and threshold on held-out logits (rows × classes) with their true classes.
+    /// Nothing is known of how good the outputs are.
+    pub const UNCALIBRATED: Self = Self { temperature: 1.0, attack_threshold: None, class_weights: Vec::new() };
+
+    /// Fits the temperature, and what the rule needs, on held-out logits (rows × classes) with their true classes.
     #[must_use]
     pub fn fit(logits: ArrayView2<'_, f32>, truth: &[usize], rule: Rule) -> Self {
-        let temperature = Temperature::fit(logits, truth);
-        let judgement = Self { temperature: temperature.0, attack_threshold: None };
-        let Rule::BenignShare(share) = rule else { return judgement };
-        Self { attack_threshold: judgement.threshold(logits, truth, share), ..judgement }
+        let judgement = Self { temperature: Temperature::fit(logits, truth).0, ..Self::UNCALIBRATED };
+        match rule {
+            Rule::MostProbable => judgement,
+            Rule::BenignShare(share) => {
+                Self { attack_threshold: judgement.threshold(logits, truth, share), ..judgement }
+            }
+            Rule::Weighted(accuracy) => {
+                let class_weights = class_weights::fit(judgement.probabilities(logits).view(), truth, accuracy);
+                Self { class_weights, ..judgement }
+            }
+        }
     }
 
     /// The probability of an attack that this share of the benign ones among held-out flows reaches; none without a benign flow.
@@ -118,8 +136,9 @@ impl Judgement {
     /// The class that is decided for these probabilities.
     #[must_use]
     pub fn decide(&self, probabilities: &[f32]) -> usize {
+        let weighted = |class: usize| probabilities[class] * self.class_weights.get(class).unwrap_or(&1.0);
         let best = |classes: std::ops::Range<usize>| {
-            classes.max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b])).unwrap_or(BENIGN)
+            classes.max_by(|a, b| weighted(*a).total_cmp(&weighted(*b))).unwrap_or(BENIGN)
         };
         match self.attack_threshold {
             None => best(0..probabilities.len()),
@@ -138,7 +157,12 @@ impl TrafficModel {
         let foreign = |reason: String| ModelFileError::Foreign { reason };
         let settings: Settings =
             serde_json::from_value(file.metadata.settings.clone()).map_err(|error| foreign(error.to_string()))?;
-        let sound = settings.judgement.temperature > 0.0 && settings.judgement.temperature.is_finite();
+        let judgement = &settings.judgement;
+        let weights = &judgement.class_weights;
+        let sound = judgement.temperature > 0.0
+            && judgement.temperature.is_finite()
+            && weights.iter().all(|weight| *weight > 0.0 && weight.is_finite())
+            && (weights.is_empty() || weights.len() == settings.shape.classes);
         if !sound || file.metadata.classes.len() != settings.shape.classes || settings.shape.classes < 2 {
             return Err(foreign("calibration or classes are not those of a traffic network".to_owned()));
         }
@@ -179,9 +203,23 @@ mod tests {
 
     #[test]
     fn the_most_probable_class_decides_without_a_threshold() {
-        let plain = Judgement { temperature: 2.0, attack_threshold: None };
+        let plain = Judgement { temperature: 2.0, ..Judgement::UNCALIBRATED };
         let probabilities = plain.probabilities(array![[0.0, 2.0, 1.0]].view());
         assert!((probabilities.sum() - 1.0).abs() < 1e-6);
         assert_eq!(plain.decide(probabilities.row(0).as_slice().unwrap()), 1);
+    }
+
+    #[test]
+    fn a_weighted_class_is_decided_and_the_probabilities_stay() {
+        let logits = array![[1.0, 0.0], [0.9, 0.0], [3.0, 0.0], [4.0, 0.0], [3.5, 0.0], [5.0, 0.0]];
+        let truth = [1, 1, 0, 0, 0, 0];
+        let plain = Judgement::fit(logits.view(), &truth, Rule::MostProbable);
+        let weighted = Judgement::fit(logits.view(), &truth, Rule::Weighted(1.0));
+        assert_eq!(plain.probabilities(logits.view()), weighted.probabilities(logits.view()));
+        let decided = |judgement: &Judgement| -> Vec<usize> {
+            let probabilities = judgement.probabilities(logits.view());
+            probabilities.rows().into_iter().map(|row| judgement.decide(row.as_slice().unwrap())).collect()
+        };
+        assert_eq!((decided(&plain), decided(&weighted)), (vec![0; 6], truth.to_vec()));
     }
 }

@@ -65,7 +65,7 @@ impl Experiment<'_> {
         for fold in 0..FOLDS {
             let (training, tested) = split(folds, fold);
             let fitted = self.train(flows, &training, &format!("fold-{fold}"))?;
-            let model = self.model(&fitted, flows, Judgement { temperature: 1.0, attack_threshold: None })?;
+            let model = self.model(&fitted, flows, Judgement::UNCALIBRATED)?;
             let judged = logits(&model.inference, flows, &tested);
             for (row, judged) in tested.iter().zip(judged.rows()) {
                 all.row_mut(*row).assign(&judged);
@@ -83,7 +83,7 @@ impl Experiment<'_> {
         let (training, held_out) = split(&folds, 0);
         // The same rows and the same seed as the first fold of a cross-validation, so a checkpoint of it will do.
         let partly = self.train(flows, &training, "fold-0")?;
-        let model = self.model(&partly, flows, Judgement { temperature: 1.0, attack_threshold: None })?;
+        let model = self.model(&partly, flows, Judgement::UNCALIBRATED)?;
         let judged = logits(&model.inference, flows, &held_out);
         let truth: Vec<usize> = held_out.iter().map(|row| flows.truth[*row]).collect();
         let judgement = Judgement::fit(judged.view(), &truth, self.rule);

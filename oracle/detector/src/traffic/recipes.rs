@@ -40,14 +40,18 @@ pub const WUSTL_EHMS: Recipe = Recipe {
 /// CICIDS-2017.
 pub const CICIDS2017: Recipe = Recipe { bins: 24, epochs: 11, ..UNORDERED };
 
-/// UNSW-NB15.
+/// UNSW-NB15. Fine bins and a narrow network did best on held-out rows among the training rows of the first fold.
 pub const UNSW_NB15: Recipe = Recipe {
-    restraint: Restraint { input_dropout: 0.05, dropout: 0.25, reconstruction: 0.3, sparsity: 0.003, activity: 0.1 },
-    hidden: 160,
-    units: 64,
-    epochs: 14,
+    bins: 64,
+    restraint: Restraint { input_dropout: 0.05, dropout: 0.2, reconstruction: 0.3, sparsity: 0.003, activity: 0.1 },
+    hidden: 112,
+    epochs: 16,
+    balance: 0.0,
     ..UNORDERED
 };
+/// How many times the macro-F1 the accuracy counts when the weights of the classes are fitted. On those held-out rows the macro-F1 gained 0.061 by
+/// it and the accuracy lost 0.005.
+pub const UNSW_NB15_ACCURACY: f32 = 4.0;
 
 /// NSL-KDD.
 pub const NSL_KDD: Recipe = Recipe {

@@ -240,7 +240,7 @@ impl ServingRun<'_> {
 }
 
 /// No calibration yet.
-pub(super) const UNCALIBRATED: Judgement = Judgement { temperature: 1.0, attack_threshold: None };
+pub(super) const UNCALIBRATED: Judgement = Judgement::UNCALIBRATED;
 
 /// The rows by set and class, those that there are.
 fn strata(pooled: &Pooled, rows: &[usize]) -> Vec<Vec<usize>> {
