@@ -12,6 +12,7 @@ pub mod command;
 pub mod data;
 pub mod ecg;
 mod error;
+mod exact;
 pub mod explain;
 pub mod measure;
 pub mod model_file;

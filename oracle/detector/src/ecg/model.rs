@@ -23,10 +23,13 @@ pub(super) struct BeatSettings {
     /// How many networks are averaged.
     pub(super) members: usize,
     /// Added to the logits: training draws the classes evenly, patients do not.
+    #[serde(serialize_with = "crate::exact::serialize")]
     pub(super) shift: [f32; 5],
     /// Divides them then.
+    #[serde(serialize_with = "crate::exact::serialize")]
     pub(super) temperature: f32,
     /// The class of the largest probability times factor is decided.
+    #[serde(serialize_with = "crate::exact::serialize")]
     pub(super) factors: [f32; 5],
     /// What the left-out training records gave when the above was chosen; for the reader alone.
     pub(super) left_out: LeftOut,
@@ -123,5 +126,17 @@ impl BeatModel {
                 *judgement = self.settings.judge(logits);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_written_again_as_they_were_read_whatever_precision_json_numbers_have() {
+        let file = crate::models::read("ecg-beats").unwrap().unwrap();
+        let settings: BeatSettings = serde_json::from_value(file.metadata.settings.clone()).unwrap();
+        assert_eq!(serde_json::to_value(settings).unwrap().to_string(), file.metadata.settings.to_string());
     }
 }

@@ -36,12 +36,14 @@ pub enum Rule {
 #[serde(deny_unknown_fields)]
 pub struct Judgement {
     /// Divides the logits before the softmax.
+    #[serde(serialize_with = "crate::exact::serialize")]
     pub temperature: f32,
     /// Probability of an attack from which on a flow is called one; absent: the most probable class decides.
+    #[serde(serialize_with = "crate::exact::serialize")]
     pub attack_threshold: Option<f32>,
     /// What each class's probability is multiplied by when the most probable class decides; empty: none is preferred. Probabilities that
     /// are told stay as they are.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", serialize_with = "crate::exact::serialize")]
     pub class_weights: Vec<f32>,
 }
 
@@ -183,6 +185,16 @@ impl TrafficModel {
 mod tests {
     use super::*;
     use ndarray::array;
+
+    #[test]
+    fn settings_are_written_again_as_they_were_read_whatever_precision_json_numbers_have() {
+        for file in crate::models::names().map(|name| crate::models::read(name).unwrap().unwrap()) {
+            if let Ok(settings) = serde_json::from_value::<Settings>(file.metadata.settings.clone()) {
+                let again = serde_json::to_value(settings).unwrap().to_string();
+                assert_eq!(again, file.metadata.settings.to_string(), "{}", file.metadata.name);
+            }
+        }
+    }
 
     #[test]
     fn a_benign_share_of_zero_alarms_for_no_held_out_benign_flow() {
