@@ -6,7 +6,7 @@
 use std::fmt::Display;
 use std::path::Path;
 
-use pulsegate_detector::model_file::{MODEL_FILE_BYTES_MAX, ModelFile};
+use pulsegate_detector::model_file::{self, ModelFile};
 use pulsegate_detector::models as committed;
 use pulsegate_detector::runtime::{self, LEARNED};
 use pulsegate_ledger::{Contracts, LedgerError, Signer};
@@ -48,15 +48,10 @@ impl Candidate {
 
     /// Reads a model's file. `report` is SHA-256 of its evaluation, when the file itself does not name it.
     pub(crate) fn read(path: &Path, report: Option<[u8; 32]>) -> Outcome<Self> {
-        let unreadable = |why: String| {
-            Failure::new("MODEL_UNREADABLE", format!("cannot read the model {}: {why}", path.display()))
+        let bytes = model_file::bytes_of(path).map_err(|error| {
+            Failure::new("MODEL_UNREADABLE", format!("cannot read the model {}: {error}", path.display()))
                 .next("name a .safetensors file that `pulsegate detector train` wrote")
-        };
-        let length = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
-        if length > MODEL_FILE_BYTES_MAX as u64 {
-            return Err(unreadable(format!("it is longer than {MODEL_FILE_BYTES_MAX} bytes")));
-        }
-        let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+        })?;
         Self::of(&bytes, &path.display(), report)
     }
 

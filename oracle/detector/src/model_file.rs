@@ -7,6 +7,8 @@
 pub(crate) mod tensors;
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use ndarray::Array2;
@@ -80,11 +82,8 @@ impl DataSource {
 #[non_exhaustive]
 pub enum ModelFileError {
     /// The file is too long.
-    #[error("the model file has {bytes} bytes, more than {MODEL_FILE_BYTES_MAX}; it is not a model of this project")]
-    TooLong {
-        /// Its length.
-        bytes: usize,
-    },
+    #[error("the model file has more than {MODEL_FILE_BYTES_MAX} bytes; it is not a model of this project")]
+    TooLong,
     /// The file is not safetensors, or is cut off.
     #[error(
         "the model file cannot be read ({reason}); fetch it again, or train it again with `pulsegate detector train`"
@@ -124,7 +123,7 @@ impl ModelFileError {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::TooLong { .. } => "MODEL_FILE_TOO_LONG",
+            Self::TooLong => "MODEL_FILE_TOO_LONG",
             Self::Unreadable { .. } => "MODEL_FILE_UNREADABLE",
             Self::Foreign { .. } => "MODEL_FILE_FOREIGN",
             Self::Tensor { .. } => "MODEL_FILE_TENSOR",
@@ -138,6 +137,16 @@ struct Envelope {
     format: u32,
     #[serde(flatten)]
     metadata: serde_json::Value,
+}
+
+/// The bytes of a file that may be a model: no more of it than shows that it is none.
+///
+/// # Errors
+/// What the file system says.
+pub fn bytes_of(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MODEL_FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 impl ModelFile {
@@ -159,7 +168,7 @@ impl ModelFile {
     /// [`ModelFileError`].
     pub fn read(bytes: &[u8]) -> Result<Self, ModelFileError> {
         if bytes.len() > MODEL_FILE_BYTES_MAX {
-            return Err(ModelFileError::TooLong { bytes: bytes.len() });
+            return Err(ModelFileError::TooLong);
         }
         let (text, tensors) = tensors::decode(bytes)?;
         let foreign = |reason: String| ModelFileError::Foreign { reason };

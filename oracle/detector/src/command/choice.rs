@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::CommandError;
 use crate::catalogue::{Trainable, catalogue, find};
-use crate::model_file::{MODEL_FILE_BYTES_MAX, ModelFile};
+use crate::model_file::{self, ModelFile};
 use crate::models;
 
 /// A model that was asked for.
@@ -40,11 +40,7 @@ pub(crate) fn read_named(asked: &str) -> Result<ModelFile, CommandError> {
     if !path.exists() && path.extension().is_none() && path.components().count() == 1 {
         return Err(unknown(asked));
     }
-    let too_long = std::fs::metadata(path).map_err(CommandError::file(path))?.len() > MODEL_FILE_BYTES_MAX as u64;
-    if too_long {
-        return Err(unusable(crate::model_file::ModelFileError::TooLong { bytes: MODEL_FILE_BYTES_MAX + 1 }));
-    }
-    ModelFile::read(&std::fs::read(path).map_err(CommandError::file(path))?).map_err(unusable)
+    ModelFile::read(&model_file::bytes_of(path).map_err(CommandError::file(path))?).map_err(unusable)
 }
 
 /// The trainable model of that name.
