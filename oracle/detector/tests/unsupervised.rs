@@ -164,6 +164,47 @@ fn the_order_of_devices_changes_nothing() {
     assert_eq!(run(&together), run(&one_by_one));
 }
 
+/// The committed weights, reading the time since the previous flow in place of the share of bytes sent.
+fn reading_history() -> ModelFile {
+    let mut file = committed();
+    let knots = file.tensor("scale.14", [1, 33]).unwrap().clone();
+    file.insert("scale.15", knots);
+    file.metadata.settings["features"][14]["read"] = serde_json::json!(false);
+    file.metadata.settings["features"][15]["read"] = serde_json::json!(true);
+    file
+}
+
+#[test]
+fn arrivals_judged_together_get_what_each_would_get_alone() {
+    // Thirty devices in no order, some several times in a row, with late, poisoned and empty arrivals and missing numbers among them.
+    let arrivals: Vec<Arrival> = (0..6_000_u64)
+        .map(|number| {
+            let device = (number * number / 3 % 30) as u8;
+            let flow = if device.is_multiple_of(4) { probe(number) } else { heartbeat(number) };
+            let flow = if number.is_multiple_of(7) { Flow { packets_sent: None, ..flow } } else { flow };
+            let poisoned = Flow { duration_ms: Some(f64::NAN), ..flow };
+            let flow = [Some(flow), Some(flow), Some(flow), None, Some(poisoned)][number as usize % 5];
+            let arrival = Arrival { flow, ..arrival(device, heartbeat(number)) };
+            if number.is_multiple_of(11) { Arrival { measured_at_ms: 0, ..arrival } } else { arrival }
+        })
+        .collect();
+    for (file, devices_max) in [(committed(), 7), (committed(), 100), (reading_history(), 7), (reading_history(), 100)]
+    {
+        let new = || UnsupervisedTraffic::new(&file, devices_max).unwrap();
+        let (mut alone, mut together) = (new(), new());
+        let mut rest = &arrivals[..];
+        for size in [1, 2, 64, 133].into_iter().cycle() {
+            let (group, after) = rest.split_at(size.min(rest.len()));
+            let one_by_one: Vec<_> = group.iter().map(|arrival| alone.screen(arrival)).collect();
+            assert_eq!(together.screen_together(group).unwrap(), one_by_one, "{devices_max} devices at most");
+            rest = after;
+            if rest.is_empty() {
+                break;
+            }
+        }
+    }
+}
+
 #[test]
 fn state_per_device_is_as_stated() {
     const { assert!(DEVICE_STATE_BYTES < 4_096) };

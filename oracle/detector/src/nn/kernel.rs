@@ -326,6 +326,31 @@ pub fn exp(x: f32) -> f32 {
     f32::from_bits(value.to_bits().wrapping_add(rounded.to_bits() << 23))
 }
 
+/// Natural logarithm of a positive number that is not subnormal, within 2 units in the last place; of infinity a finite number.
+/// Source of the polynomial: Cephes `logf` (Moshier).
+#[inline(always)]
+#[must_use]
+#[expect(clippy::cast_possible_wrap, clippy::cast_precision_loss, reason = "an exponent has eight bits")]
+pub fn ln(x: f32) -> f32 {
+    // √½: what is left beside the exponent lies between it and √2.
+    const LEAST: u32 = 0x3f35_04f3;
+    let bits = x.to_bits().wrapping_sub(LEAST);
+    let exponent = (bits as i32 >> 23) as f32;
+    let rest = f32::from_bits((bits & 0x007f_ffff) + LEAST) - 1.0;
+    let square = rest * rest;
+    let polynomial = 7.037_683_6e-2_f32;
+    let polynomial = polynomial * rest - 1.151_461e-1;
+    let polynomial = polynomial * rest + 1.167_699_9e-1;
+    let polynomial = polynomial * rest - 1.242_014_1e-1;
+    let polynomial = polynomial * rest + 1.424_932_3e-1;
+    let polynomial = polynomial * rest - 1.666_805_8e-1;
+    let polynomial = polynomial * rest + 2.000_071_5e-1;
+    let polynomial = polynomial * rest - 2.499_999_4e-1;
+    let polynomial = polynomial * rest + 3.333_333e-1;
+    let rounding = polynomial * rest * square - exponent * 2.121_944_4e-4 - 0.5 * square;
+    rest + rounding + exponent * 0.693_359_4
+}
+
 #[inline(always)]
 fn sigmoid_of(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
@@ -372,6 +397,17 @@ pub fn softmax(values: &mut [f32], columns: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_logarithm_is_that_of_the_library() {
+        assert_eq!(ln(1.0), 0.0);
+        for step in 0..20_000_u16 {
+            let x = ((f32::from(step) - 10_000.0) * 0.008_7).exp().max(f32::MIN_POSITIVE);
+            let (got, wanted) = (f64::from(ln(x)), f64::from(x).ln());
+            assert!((got - wanted).abs() <= 2.5e-7 * wanted.abs() + 1e-9, "ln({x}) = {got}, not {wanted}");
+        }
+        assert!(ln(f32::MAX) > 88.7 && ln(f32::INFINITY).is_finite());
+    }
 
     #[test]
     fn products_are_those_of_plain_loops_for_any_shape_and_a_row_alone_gives_the_same_bits() {

@@ -11,7 +11,7 @@ use crate::model_file::{ModelFile, ModelFileError};
 use crate::nn::generator;
 use crate::traffic::encoding::Column;
 use crate::traffic::serving::{SERVING_COLUMNS, SERVING_FEATURES};
-use crate::unsupervised::{Model, Own, Work};
+use crate::unsupervised::{Judgement, Model, Own, TOGETHER_MAX, Work};
 
 /// Flows that are made up per device.
 const FLOWS: usize = 16;
@@ -23,7 +23,7 @@ struct Unlabelled {
     /// Rounds × devices × features.
     features: Vec<f32>,
     owns: Vec<Own>,
-    work: Box<Work>,
+    work: Work,
     next: usize,
 }
 
@@ -35,14 +35,14 @@ pub(super) fn workload(file: &ModelFile) -> Result<Box<dyn Workload>, ModelFileE
         SERVING_COLUMNS.iter().map(|column| column.codes.map_or(Column::Number, Column::Codes)).collect();
     let mut rng = generator(SEED, 0);
     let features = (0..FLOWS * BATCH).flat_map(|_| flow(&kinds, &mut rng)).collect();
-    let (owns, work) = (vec![Own::default(); BATCH], Box::default());
+    let (owns, work) = (vec![Own::default(); BATCH], model.work());
     Ok(Box::new(Unlabelled { model, features, owns, work, next: 0 }))
 }
 
-/// Where a device's flow of this round is.
-const fn place(round: usize, device: usize) -> Range<usize> {
-    let start = (round % FLOWS * BATCH + device) * SERVING_FEATURES;
-    start..start + SERVING_FEATURES
+/// Where the flows of some devices in this round are.
+const fn place(round: usize, devices: &Range<usize>) -> Range<usize> {
+    let first = round % FLOWS * BATCH;
+    (first + devices.start) * SERVING_FEATURES..(first + devices.end) * SERVING_FEATURES
 }
 
 impl Workload for Unlabelled {
@@ -54,11 +54,15 @@ impl Workload for Unlabelled {
         let round = self.next / BATCH;
         let devices = if batch == 1 { self.next % BATCH..self.next % BATCH + 1 } else { 0..BATCH };
         self.next += batch;
-        for device in devices {
-            let features = &self.features[place(round, device)];
-            let judgement = self.model.judge(features, &mut self.work).expect("made-up flows can be judged");
-            let row = self.model.ensemble.normalised(&self.work);
-            self.owns[device].see(row, round as u64 * GAP_MS, judgement.share());
+        let mut judgements: [Option<Judgement>; TOGETHER_MAX] = [None; TOGETHER_MAX];
+        for first in devices.clone().step_by(TOGETHER_MAX) {
+            let group = first..devices.end.min(first + TOGETHER_MAX);
+            let judgements = &mut judgements[..group.len()];
+            self.model.judge_all(&self.features[place(round, &group)], &mut self.work, judgements);
+            for (at, (own, judgement)) in self.owns[group].iter_mut().zip(judgements).enumerate() {
+                let share = judgement.expect("made-up flows can be judged").share();
+                own.see(self.model.ensemble.normalised(at, &self.work), round as u64 * GAP_MS, share);
+            }
         }
     }
 
@@ -66,9 +70,10 @@ impl Workload for Unlabelled {
         let ensemble = &self.model.ensemble;
         let (mut rows, mut scores) = (Array2::zeros((BATCH, ensemble.scale.width())), Array2::zeros((BATCH, 1)));
         for (device, row) in rows.rows_mut().into_iter().enumerate() {
-            let features = &self.features[place(0, device)];
-            ensemble.scale.apply(features, row.into_slice().expect("rows of a new matrix lie in one piece"));
-            scores[[device, 0]] = self.model.mix.score(ensemble.errors_of(features, false, &mut self.work));
+            let count = ensemble.normalise(&self.features[place(0, &(device..device + 1))], &mut self.work);
+            let row = row.into_slice().expect("rows of a new matrix lie in one piece");
+            row.copy_from_slice(ensemble.normalised(0, &self.work));
+            scores[[device, 0]] = self.model.scores(count, &mut self.work).next().expect("one row was normalised");
         }
         vec![("rows", rows), (OUTPUTS, scores)]
     }

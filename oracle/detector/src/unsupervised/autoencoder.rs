@@ -85,7 +85,8 @@ impl Autoencoder {
         &self.weights
     }
 
-    fn parts(&self) -> (&[f32], &[f32], &[f32], &[f32]) {
+    /// Encoder (inputs × hidden), hidden bias, decoder (inputs × hidden), output bias.
+    pub(super) fn parts(&self) -> (&[f32], &[f32], &[f32], &[f32]) {
         let (encoder, rest) = self.weights.split_at(self.inputs * self.hidden);
         let (hidden_bias, rest) = rest.split_at(self.hidden);
         let (decoder, output_bias) = rest.split_at(self.inputs * self.hidden);

@@ -3,7 +3,8 @@
 //! It keeps prototypes of benign rows and reconstructs a row by the nearest (a vector quantiser, taught online: MacQueen 1967, "Some methods
 //! for classification and analysis of multivariate observations"; the competitive layer of Kohonen). Benign traffic is a set of distinct kinds
 //! of connection; a smooth autoencoder also reconstructs what lies between two kinds, this one does not. Missing values (NaN) are left out
-//! of the distance and teach nothing. Guarantees: judging allocates nothing; the same rows in the same order give the same prototypes.
+//! of the distance and teach nothing. What is taught is asked through [`super::nearest`]. Guarantees: the same rows in the same order give the
+//! same prototypes.
 
 use pulp::{Arch, Simd, WithSimd};
 use rand::seq::index::sample;
@@ -27,7 +28,7 @@ pub(crate) struct Codebook {
 }
 
 /// What counts as the square difference where the row has a value and the prototype has none: the variance of an even spread over 0..1.
-const UNKNOWN: f32 = 1.0 / 12.0;
+pub(super) const UNKNOWN: f32 = 1.0 / 12.0;
 
 /// Values whose squares are summed up before they are added to the others.
 const SUMMED: usize = 8;
@@ -50,6 +51,7 @@ fn values_of(row: &[f32]) -> f32 {
 }
 
 /// Mean square difference over the values of the row; NaN when it has none. The prototype is at least as long.
+#[cfg(test)]
 pub(crate) fn distance(row: &[f32], prototype: &[f32]) -> f32 {
     let parts = row.chunks(SUMMED).zip(prototype.chunks(SUMMED));
     let sum: f32 = parts.map(|(row, own)| squares(row, own.iter().copied()).sum::<f32>()).sum();

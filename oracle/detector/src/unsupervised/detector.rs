@@ -6,14 +6,15 @@
 //! confidence below one half: strange, but not rare enough to bother anybody. Must not: read a clock.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use pulsegate_rules::{DeviceId, ModelId};
 
-use super::ensemble::Work;
-use super::model::Model;
+use super::model::{Judgement, Model};
 use super::own::{OWN_WIDTH_MAX, Own, Said};
 use super::scale::Column;
 use super::tail::attack_probability;
+use super::together::{TOGETHER_MAX, Work};
 use super::weights::CLASSES;
 use crate::bounded::Bounded;
 use crate::catalogue::TrainError;
@@ -44,7 +45,7 @@ pub struct UnsupervisedTraffic {
     model: Model,
     reads_history: bool,
     blank: History,
-    work: Box<Work>,
+    work: Work,
     devices: Bounded<DeviceId, Device>,
 }
 
@@ -60,7 +61,7 @@ impl UnsupervisedTraffic {
             return Err(TrainError::Model { reason: "it does not read the serving schema".to_owned() });
         }
         let reads_history = (SERVING_FLOW_FEATURES..SERVING_FEATURES).any(|at| model.ensemble.scale.reads(at));
-        let (blank, work) = (History::new(), Box::default());
+        let (blank, work) = (History::new(), model.work());
         Ok(Self { id: file.id(), model, reads_history, blank, work, devices: Bounded::new(devices_max) })
     }
 }
@@ -71,51 +72,115 @@ impl TrafficDetector for UnsupervisedTraffic {
     }
 
     fn screen(&mut self, arrival: &Arrival) -> Result<Assessment<TrafficFinding>, DetectorError> {
-        if arrival.is_late() {
-            return Ok(Assessment::NotAssessed(NotAssessed::Late));
+        let said = self.screen_together(std::slice::from_ref(arrival)).and_then(|mut said| said.pop());
+        said.unwrap_or(Err(DetectorError::Failed { reason: "an arrival was not judged" }))
+    }
+
+    fn screen_together(
+        &mut self,
+        arrivals: &[Arrival],
+    ) -> Option<Vec<Result<Assessment<TrafficFinding>, DetectorError>>> {
+        let flows: Vec<(&Arrival, Flow)> =
+            arrivals.iter().filter_map(|arrival| Some((arrival, judgeable(arrival).ok()?.ok()?))).collect();
+        let mut judged = Vec::with_capacity(flows.len());
+        let mut rest = &flows[..];
+        while !rest.is_empty() {
+            let (group, after) = rest.split_at(self.independent(rest));
+            self.judge(group, &mut judged);
+            rest = after;
         }
-        let Some(flow) = &arrival.flow else { return Ok(Assessment::NotAssessed(NotAssessed::NoFlow)) };
-        let unusable = |reason| DetectorError::UnusableInput { reason };
-        flow.check().map_err(|_| unusable("the flow holds a number that cannot be"))?;
-        // Everything that can fail comes before the device's state, which a refused flow must not touch.
-        let features = match self.devices.get(&arrival.device).and_then(|device| device.history.as_ref()) {
-            Some(history) if self.reads_history => history.features(flow),
-            _ => self.blank.features(flow),
+        let mut judged = judged.into_iter();
+        let said = |arrival| match judgeable(arrival)? {
+            Err(why) => Ok(Assessment::NotAssessed(why)),
+            Ok(_) => judged.next().unwrap_or(Err(DetectorError::Failed { reason: "a flow was not judged" })),
         };
-        let judgement = self.model.judge(&features, &mut self.work);
-        let judgement = judgement.ok_or_else(|| unusable("the flow says nothing that the model reads"))?;
+        Some(arrivals.iter().map(said).collect())
+    }
+}
+
+/// The flow of an arrival that is to be judged, or why none is.
+fn judgeable(arrival: &Arrival) -> Result<Result<Flow, NotAssessed>, DetectorError> {
+    if arrival.is_late() {
+        return Ok(Err(NotAssessed::Late));
+    }
+    let Some(flow) = arrival.flow else { return Ok(Err(NotAssessed::NoFlow)) };
+    flow.check().map_err(|_| DetectorError::UnusableInput { reason: "the flow holds a number that cannot be" })?;
+    Ok(Ok(flow))
+}
+
+impl UnsupervisedTraffic {
+    /// How many of the flows, from the first, have features that none of the others changes, one at least. Without history these are all; with
+    /// it, a device's earlier flow changes them, and so does a new device for which another's state gives way.
+    fn independent(&self, flows: &[(&Arrival, Flow)]) -> usize {
+        let most = flows.len().min(TOGETHER_MAX);
+        if !self.reads_history {
+            return most;
+        }
+        let free = self.devices.limit() - self.devices.len();
+        let mut devices = HashSet::with_capacity(most);
+        let fit = flows[..most.min(free)].iter().take_while(|(arrival, _)| devices.insert(arrival.device)).count();
+        fit.max(1)
+    }
+
+    /// Judges flows whose features none of the others changes, then tells each device's own norm of them in their order.
+    fn judge(&mut self, flows: &[(&Arrival, Flow)], said: &mut Vec<Result<Assessment<TrafficFinding>, DetectorError>>) {
+        let mut features = [[0.0; SERVING_FEATURES]; TOGETHER_MAX];
+        let features = &mut features[..flows.len()];
+        for ((arrival, flow), features) in flows.iter().zip(&mut *features) {
+            let history = self.devices.get(&arrival.device).and_then(|device| device.history.as_deref());
+            *features = history.filter(|_| self.reads_history).unwrap_or(&self.blank).features(flow);
+        }
+        let mut judgements = [None; TOGETHER_MAX];
+        let judgements = &mut judgements[..flows.len()];
+        // Everything that can fail comes before the devices' states, which a refused flow must not touch.
+        self.model.judge_all(features.as_flattened(), &mut self.work, judgements);
+        for (at, (((arrival, flow), features), judgement)) in flows.iter().zip(features).zip(judgements).enumerate() {
+            said.push(match judgement {
+                Some(judgement) => Ok(self.conclude(at, arrival, flow, features, *judgement)),
+                None => Err(DetectorError::UnusableInput { reason: "the flow says nothing that the model reads" }),
+            });
+        }
+    }
+
+    /// What is said of the flow at a place of the group that was judged, with its device's own norm.
+    fn conclude(
+        &mut self,
+        at: usize,
+        arrival: &Arrival,
+        flow: &Flow,
+        features: &[f32; SERVING_FEATURES],
+        judgement: Judgement,
+    ) -> Assessment<TrafficFinding> {
         let device = self.devices.entry(arrival.device);
         if self.reads_history {
             device.history.get_or_insert_default().remember(flow);
         }
-        let row = self.model.ensemble.normalised(&self.work);
+        let row = self.model.ensemble.normalised(at, &self.work);
         let said = device.own.see(row, arrival.received_at_ms, judgement.share());
         let (class, share, label) = match (said, judgement.is_alarm()) {
-            (Said::New, true) => return Ok(Assessment::NotAssessed(NotAssessed::Learning)),
+            (Said::New, true) => return Assessment::NotAssessed(NotAssessed::Learning),
             (Said::Burst(chance), _) => (
                 TrafficClass::Compromised,
                 chance.min(judgement.share()),
                 Some("a burst of what this device never did".to_owned()),
             ),
-            (Said::Nothing, true) => (TrafficClass::Compromised, judgement.share(), self.strangest()),
+            (Said::Nothing, true) => (TrafficClass::Compromised, judgement.share(), self.strangest(at)),
             // For the device itself nothing about it is rare.
             (Said::Known, _) => (TrafficClass::Normal, 1.0, None),
             (_, false) => (TrafficClass::Normal, judgement.share(), None),
         };
         let attack = attack_probability(share);
-        Ok(Assessment::Assessed(TrafficFinding {
+        Assessment::Assessed(TrafficFinding {
             model: self.id,
             class,
             confidence: Some(if class == TrafficClass::Compromised { attack } else { 1.0 - attack }),
             label,
-            inputs: self.digest(arrival, &features),
-            missing: self.missing(&features),
+            inputs: self.digest(arrival, features),
+            missing: self.missing(features),
             rate: None,
-        }))
+        })
     }
-}
 
-impl UnsupervisedTraffic {
     /// What of the flow, were it the device's next, is unlike the nearest kind of benign flow: per feature, the share of the square distance.
     /// The smaller part of the score, of the autoencoders, is not divided. Where that kind has no value and the flow has one, the difference is
     /// that of an even spread. A category counts with all its normalised columns, where a finding's
@@ -126,7 +191,7 @@ impl UnsupervisedTraffic {
         let history = self.devices.get(device).and_then(|device| device.history.as_ref());
         let features = history.filter(|_| self.reads_history).map_or(&self.blank, AsRef::as_ref).features(flow);
         let judgement = self.model.judge(&features, &mut self.work)?;
-        let apart = self.model.ensemble.apart(&self.work)?;
+        let apart = self.model.ensemble.apart(0, &self.work)?;
         let whole = apart.iter().sum::<f32>().max(f32::MIN_POSITIVE);
         let columns = self.model.ensemble.scale.columns.iter().zip(&features).zip(&apart);
         let read = SERVING_COLUMNS.iter().zip(columns).filter(|(_, ((column, _), _))| column.width() > 0);
@@ -144,8 +209,8 @@ impl UnsupervisedTraffic {
         Some(Explanation { model: self.id, class, measure, score, inputs })
     }
 
-    fn strangest(&self) -> Option<String> {
-        self.model.strangest(&self.work).map(|feature| format!("unlike benign traffic: {feature}"))
+    fn strangest(&self, at: usize) -> Option<String> {
+        self.model.strangest(at, &self.work).map(|feature| format!("unlike benign traffic: {feature}"))
     }
 
     fn digest(&self, arrival: &Arrival, features: &[f32; SERVING_FEATURES]) -> InputsDigest {

@@ -2,9 +2,9 @@
 //!
 //! Source: KitNET (Mirsky et al., NDSS 2018), section IV-C. Differences, each measured (see the model card): features are normalised by
 //! quantiles instead of by the largest value seen; errors count as standardised logarithms, because one member's error spans decades; the
-//! output layer is taught in passes of its own, after the members; and a [`Codebook`] reads the whole row beside them. Guarantees: taught
-//! on the rows it is given and nothing else, the same rows, settings and seed give the same weights; judging allocates nothing. Must not:
-//! be given rows of attacks to learn from.
+//! output layer is taught in passes of its own, after the members; and a [`Codebook`] reads the whole row beside them. Judging goes through
+//! [`Together`]. Guarantees: taught on the rows it is given and nothing else, the same rows, settings and seed give the same weights; judging
+//! allocates nothing. Must not: be given rows of attacks to learn from.
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -14,15 +14,16 @@ use super::autoencoder::{Autoencoder, INPUTS_MAX, Pass};
 use super::clusters::Correlations;
 use super::codebook::Codebook;
 use super::scale::{BEYOND_MAX, Scale};
+use super::together::{Together, Work};
 
 /// Most members; a serving schema needs a handful.
 pub(crate) const MEMBERS_MAX: usize = INPUTS_MAX;
 /// Most normalised columns.
 pub(crate) const WIDTH_MAX: usize = 256;
 /// The least error that counts, so that the logarithm stays finite.
-const ERROR_MIN: f32 = 1e-4;
+pub(super) const ERROR_MIN: f32 = 1e-4;
 /// Standardised errors are held to ± this.
-const Z_MAX: f32 = 12.0;
+pub(super) const Z_MAX: f32 = 12.0;
 
 /// How an ensemble is taught.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -72,24 +73,21 @@ pub(crate) struct Ensemble {
     pub(crate) output_level: Level,
     pub(crate) codebook: Codebook,
     pub(crate) codebook_level: Level,
+    /// All that judges, made of the above.
+    together: Together,
 }
 
-/// Room for one row on its way through, used again for every row.
-#[derive(Clone, Debug)]
-pub(crate) struct Work {
-    row: [f32; WIDTH_MAX],
-    nearest: Option<usize>,
+/// Room for one row on its way through the members, used again for every row.
+struct Lesson {
     part: [f32; INPUTS_MAX],
     z: [f32; MEMBERS_MAX],
     errors: [f32; MEMBERS_MAX],
     pass: Pass,
 }
 
-impl Default for Work {
+impl Default for Lesson {
     fn default() -> Self {
-        let (row, part) = ([0.0; WIDTH_MAX], [0.0; INPUTS_MAX]);
-        let members = [0.0; MEMBERS_MAX];
-        Self { row, nearest: None, part, z: members, errors: members, pass: Pass::default() }
+        Self { part: [0.0; INPUTS_MAX], z: [0.0; MEMBERS_MAX], errors: [0.0; MEMBERS_MAX], pass: Pass::default() }
     }
 }
 
@@ -143,15 +141,15 @@ impl Ensemble {
         let levels = vec![level; members.len()];
         let codebook = Codebook::teach(&normal, width, teaching.prototypes, teaching.passes, &mut rng);
         let codebook_level = Level::of(normal.chunks_exact(width).map(|row| codebook.score(row)));
-        let mut ensemble =
-            Self { scale, clusters, members, levels, output, output_level: level, codebook, codebook_level };
+        let mut ensemble = Self::new(scale, clusters, (members, levels), (output, level), (codebook, codebook_level));
         ensemble.teach_members(&normal, width, teaching, &mut rng);
         ensemble.teach_output(&normal, width, teaching, &mut rng);
+        ensemble.together = Together::of(&ensemble);
         Some(ensemble)
     }
 
     fn teach_members(&mut self, normal: &[f32], width: usize, teaching: &Teaching, rng: &mut ChaCha8Rng) {
-        let mut work = Work::default();
+        let mut work = Lesson::default();
         for pass in 0..teaching.passes {
             for at in shuffled(normal.len() / width, rng) {
                 let rate = teaching.rate_at(pass);
@@ -173,7 +171,7 @@ impl Ensemble {
     }
 
     fn teach_output(&mut self, normal: &[f32], width: usize, teaching: &Teaching, rng: &mut ChaCha8Rng) {
-        let mut work = Work::default();
+        let mut work = Lesson::default();
         let count = self.members.len();
         for pass in 0..teaching.passes {
             for at in shuffled(normal.len() / width, rng) {
@@ -190,14 +188,14 @@ impl Ensemble {
         self.output_level = Level::of(scores.into_iter());
     }
 
-    fn errors(&self, row: &[f32], work: &mut Work) {
+    fn errors(&self, row: &[f32], work: &mut Lesson) {
         for ((cluster, member), error) in self.clusters.iter().zip(&self.members).zip(&mut work.errors) {
             gather(row, cluster, &mut work.part);
             *error = member.score(&work.part[..cluster.len()], &mut work.pass);
         }
     }
 
-    fn judge_normalised(&self, row: &[f32], work: &mut Work) {
+    fn judge_normalised(&self, row: &[f32], work: &mut Lesson) {
         self.errors(row, work);
         for ((z, error), level) in work.z.iter_mut().zip(&work.errors).zip(&self.levels) {
             *z = level.z(*error);
@@ -205,45 +203,71 @@ impl Ensemble {
     }
 
     /// The output layer's error, after [`Ensemble::judge_normalised`].
-    fn output_error(&self, work: &mut Work) -> f32 {
+    fn output_error(&self, work: &mut Lesson) -> f32 {
         let inputs = work.z.map(as_input);
         self.output.score(&inputs[..self.members.len()], &mut work.pass)
     }
 
-    /// The standardised errors of a row of raw features (NaN for missing); that of the output layer only if asked for, else 0.
-    #[expect(clippy::cast_precision_loss, reason = "few members")]
-    pub(crate) fn errors_of(&self, raw: &[f32], with_output: bool, work: &mut Work) -> Errors {
-        let width = self.scale.width();
-        // The row moves out of `work` and back, because the members need the rest of it.
-        let mut row = work.row;
-        self.scale.apply(raw, &mut row[..width]);
-        self.judge_normalised(&row[..width], work);
-        let nearest = self.codebook.nearest(&row[..width]);
-        work.row = row;
-        work.nearest = nearest.map(|(at, _)| at);
-        let z = work.z[..self.members.len()].iter().filter(|z| !z.is_nan());
-        let (sum, count) = z.fold((0.0, 0_usize), |(sum, count), z| (sum + z, count + 1));
-        let output = if with_output { self.output_level.z(self.output_error(work)) } else { 0.0 };
-        let codebook = nearest.map_or(f32::NAN, |(_, square)| self.codebook_level.z(square.sqrt()));
-        Errors { codebook, members: sum / count as f32, output }
+    /// An ensemble of its parts, each with its level.
+    pub(crate) fn new(
+        scale: Scale,
+        clusters: Vec<Vec<usize>>,
+        (members, levels): (Vec<Autoencoder>, Vec<Level>),
+        (output, output_level): (Autoencoder, Level),
+        (codebook, codebook_level): (Codebook, Level),
+    ) -> Self {
+        let together = Together::default();
+        let mut ensemble =
+            Self { scale, clusters, members, levels, output, output_level, codebook, codebook_level, together };
+        ensemble.together = Together::of(&ensemble);
+        ensemble
     }
 
-    /// The normalised row that was judged last.
-    pub(crate) fn normalised<'w>(&self, work: &'w Work) -> &'w [f32] {
-        &work.row[..self.scale.width()]
+    /// Room for rows that are judged together.
+    pub(crate) fn work(&self) -> Work {
+        self.together.work()
     }
 
-    /// After [`Ensemble::errors_of`]: the square difference from the nearest prototype per raw feature, over all its normalised columns.
-    pub(crate) fn apart(&self, work: &Work) -> Option<Vec<f32>> {
-        let prototype = self.codebook.prototype(work.nearest?)?;
-        let mut squares = super::codebook::squares(self.normalised(work), prototype);
+    /// Normalises rows of raw features (NaN for missing) into `work` without judging them. Gives how many.
+    ///
+    /// # Panics
+    /// When they are more than [`super::together::TOGETHER_MAX`].
+    pub(crate) fn normalise(&self, raw: &[f32], work: &mut Work) -> usize {
+        let (features, width) = (self.scale.columns.len(), self.scale.width());
+        raw.chunks_exact(features).enumerate().for_each(|(at, raw)| self.scale.apply(raw, work.row_mut(at, width)));
+        raw.len() / features
+    }
+
+    /// The standardised errors of normalised rows, the first of `work`; those of the output layer only if asked for, else 0.
+    pub(crate) fn judge_rows<'w>(&self, rows: usize, with_output: bool, work: &'w mut Work) -> &'w [Errors] {
+        self.together.judge(rows, work);
+        if with_output {
+            let mut lesson = Lesson::default();
+            for at in 0..rows {
+                let members = self.together.members_of(at, work);
+                lesson.z[..members.len()].copy_from_slice(members);
+                work.errors[at].output = self.output_level.z(self.output_error(&mut lesson));
+            }
+        }
+        &work.errors[..rows]
+    }
+
+    /// The normalised row at a place of the group that was judged last.
+    pub(crate) fn normalised<'w>(&self, at: usize, work: &'w Work) -> &'w [f32] {
+        work.row(at, self.scale.width())
+    }
+
+    /// After judging: the square difference from the nearest prototype per raw feature, over all its normalised columns.
+    pub(crate) fn apart(&self, at: usize, work: &Work) -> Option<Vec<f32>> {
+        let prototype = self.codebook.prototype(work.nearest[at].0)?;
+        let mut squares = super::codebook::squares(self.normalised(at, work), prototype);
         Some(self.scale.columns.iter().map(|column| squares.by_ref().take(column.width()).sum()).collect())
     }
 
-    /// After [`Ensemble::errors_of`]: the normalised column that differs most from the nearest prototype.
-    pub(crate) fn strangest_column(&self, work: &Work) -> Option<usize> {
-        let prototype = self.codebook.prototype(work.nearest?)?;
-        let apart = work.row.iter().zip(prototype).map(|(value, own)| (value - own).abs());
+    /// After judging: the normalised column that differs most from the nearest prototype.
+    pub(crate) fn strangest_column(&self, at: usize, work: &Work) -> Option<usize> {
+        let prototype = self.codebook.prototype(work.nearest[at].0)?;
+        let apart = self.normalised(at, work).iter().zip(prototype).map(|(value, own)| (value - own).abs());
         let there = apart.enumerate().filter(|(_, apart)| !apart.is_nan());
         there.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(column, _)| column)
     }

@@ -13,17 +13,20 @@ mod codebook;
 mod detector;
 mod ensemble;
 mod model;
+mod nearest;
 mod own;
+mod placing;
 mod rows;
 mod scale;
 mod study;
 mod tail;
+mod together;
 mod train;
 mod weights;
 
-pub(crate) use ensemble::Work;
-pub(crate) use model::Model;
+pub(crate) use model::{Judgement, Model};
 pub(crate) use own::Own;
+pub(crate) use together::{TOGETHER_MAX, Work};
 
 pub use detector::{DEVICE_STATE_BYTES, UNSUPERVISED_DEVICES_MAX, UnsupervisedTraffic};
 pub use model::ALARM_SHARE;

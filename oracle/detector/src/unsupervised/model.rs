@@ -5,8 +5,9 @@
 //! nothing. Guarantees: judging allocates nothing; a row with an infinite or absurd value, or with nothing in it, is refused; a model that
 //! was written and read again judges the same. Must not: see a label.
 
-use super::ensemble::{Ensemble, Errors, Teaching, Work};
+use super::ensemble::{Ensemble, Errors, Teaching};
 use super::tail::{SHARE_MIN, Tail, attack_probability};
+use super::together::{TOGETHER_MAX, Work};
 
 /// An alarm is raised when at most this share of benign flows scores as high.
 pub const ALARM_SHARE: f64 = 0.001;
@@ -75,7 +76,13 @@ impl Judgement {
 
 /// Whether a row can be judged at all: something in it, nothing infinite or absurd. NaN is missing and fine.
 pub(crate) fn is_usable(raw: &[f32]) -> bool {
-    raw.iter().all(|value| value.is_nan() || value.abs() <= VALUE_MAX) && raw.iter().any(|value| !value.is_nan())
+    // Without a way out in between, so that values are looked at side by side.
+    let look = |(sound, any): (bool, bool), value: &f32| {
+        let missing = value.is_nan();
+        (sound & (missing | (value.abs() <= VALUE_MAX)), any | !missing)
+    };
+    let (sound, any) = raw.iter().fold((true, false), look);
+    sound && any
 }
 
 /// Whether rows of this group only fit the tail.
@@ -116,15 +123,26 @@ impl Taught {
             return None;
         }
         let ensemble = Ensemble::teach(&taught, categorical, teaching)?;
-        let mut work = Work::default();
-        let held_out =
-            rows.iter().filter(is_held_out).map(|(row, _)| ensemble.errors_of(row, true, &mut work)).collect();
+        let mut work = ensemble.work();
+        let mut errors_of = |row: &[f32]| {
+            let count = ensemble.normalise(row, &mut work);
+            ensemble.judge_rows(count, true, &mut work)[0]
+        };
+        let held_out = rows.iter().filter(is_held_out).map(|(row, _)| errors_of(row)).collect();
         Some(Self { features: features.to_vec(), ensemble, held_out })
     }
 
     /// All errors of a row; `None` when it cannot be judged ([`is_usable`]).
     pub(crate) fn errors_of(&self, raw: &[f32], work: &mut Work) -> Option<Errors> {
-        is_usable(raw).then(|| self.ensemble.errors_of(raw, true, work))
+        is_usable(raw).then(|| {
+            let rows = self.ensemble.normalise(raw, work);
+            self.ensemble.judge_rows(rows, true, work)[0]
+        })
+    }
+
+    /// Room for judging.
+    pub(crate) fn work(&self) -> Work {
+        self.ensemble.work()
     }
 
     /// The model with this mix; `None` when too few benign rows were held out.
@@ -138,11 +156,39 @@ impl Taught {
 impl Model {
     /// Judges a row of raw features, NaN for missing; `None` when it cannot be judged ([`is_usable`]).
     pub(crate) fn judge(&self, raw: &[f32], work: &mut Work) -> Option<Judgement> {
-        if raw.len() != self.features.len() || !is_usable(raw) {
+        if raw.len() != self.features.len() {
             return None;
         }
-        let score = self.mix.score(self.ensemble.errors_of(raw, self.mix.output != 0.0, work));
-        score.is_finite().then(|| Judgement { log_share: self.tail.log_share(score) })
+        let mut judgement = [None];
+        self.judge_all(raw, work, &mut judgement);
+        judgement[0]
+    }
+
+    /// Judges rows of raw features together, each as [`Model::judge`] does it alone. Shapes: `raw` rows × features, `out` rows.
+    ///
+    /// # Panics
+    /// When the lengths do not fit, or there are more rows than [`TOGETHER_MAX`].
+    pub(crate) fn judge_all(&self, raw: &[f32], work: &mut Work, out: &mut [Option<Judgement>]) {
+        let (rows, features) = (out.len(), self.features.len());
+        assert!(raw.len() == rows * features && rows <= TOGETHER_MAX, "{} values are not {rows} rows", raw.len());
+        self.ensemble.normalise(raw, work);
+        let errors = self.ensemble.judge_rows(rows, self.mix.output != 0.0, work);
+        for ((raw, errors), out) in raw.chunks_exact(features).zip(errors).zip(out) {
+            let score = self.mix.score(*errors);
+            let usable = is_usable(raw) && score.is_finite();
+            *out = usable.then(|| Judgement { log_share: self.tail.log_share(score) });
+        }
+    }
+
+    /// The mixed scores of rows that were normalised into `work`.
+    pub(crate) fn scores<'w>(&self, rows: usize, work: &'w mut Work) -> impl Iterator<Item = f32> + 'w {
+        let mix = self.mix;
+        self.ensemble.judge_rows(rows, mix.output != 0.0, work).iter().map(move |errors| mix.score(*errors))
+    }
+
+    /// Room for judging.
+    pub(crate) fn work(&self) -> Work {
+        self.ensemble.work()
     }
 
     /// Judges a row with these errors; one without a score is [`Judgement::UNREMARKABLE`].
@@ -151,9 +197,10 @@ impl Model {
         score.map_or(Judgement::UNREMARKABLE, |score| Judgement { log_share: self.tail.log_share(score) })
     }
 
-    /// After [`Model::judge`] with the same `work`: the raw feature that is farthest from what the nearest kind of benign flow has there.
-    pub(crate) fn strangest(&self, work: &Work) -> Option<&str> {
-        let columns = self.ensemble.strangest_column(work)?;
+    /// After [`Model::judge_all`] with the same `work`: the raw feature of a row that is farthest from what the nearest kind of benign flow has
+    /// there.
+    pub(crate) fn strangest(&self, at: usize, work: &Work) -> Option<&str> {
+        let columns = self.ensemble.strangest_column(at, work)?;
         let mut after = 0;
         let feature = self.ensemble.scale.columns.iter().position(|column| {
             after += column.width();

@@ -13,7 +13,9 @@
 //! on a network that is trusted; fewer than one foreign flow in [`RECENT`] makes no burst; and a device whose way changes (new firmware)
 //! alarms until its state is dropped.
 
-use super::codebook::distance;
+use pulp::{Arch, Simd, WithSimd};
+
+use super::codebook::UNKNOWN;
 
 /// Flows in which a device's own kinds are learnt.
 pub const GRACE_FLOWS: u32 = 256;
@@ -36,8 +38,12 @@ pub(crate) const OWN_WIDTH_MAX: usize = 128;
 /// The first flows of the grace, in which kinds form; the rate of foreign flows is counted after them.
 const FORMING_FLOWS: u32 = GRACE_FLOWS / 4;
 
-/// Steps of a stored value: 0 to 254 span −1 to 2, the range of normalised values; 255 is missing.
+/// Steps of a stored value: 0 to 254 span −1 to 2, the range of normalised values.
 const STEPS: f32 = 254.0;
+/// A stored value that is missing.
+const MISSING: u8 = u8::MAX;
+/// Values that are compared at once.
+const LANES: usize = 16;
 
 /// One own kind of flow, a byte per normalised value.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,22 +55,57 @@ struct Kind {
 impl Kind {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "held to 0..=254 before")]
     fn of(row: &[f32]) -> Self {
-        let mut values = [u8::MAX; OWN_WIDTH_MAX];
+        let mut values = [MISSING; OWN_WIDTH_MAX];
         for (stored, value) in values.iter_mut().zip(row).filter(|(_, value)| !value.is_nan()) {
             *stored = ((value + 1.0) / 3.0 * STEPS).round().clamp(0.0, STEPS) as u8;
         }
         Self { wins: 1, values }
     }
+}
 
-    /// Root mean square difference from a row.
-    fn distance(&self, row: &[f32]) -> f32 {
-        let mut prototype = [f32::NAN; OWN_WIDTH_MAX];
-        let read = prototype.iter_mut().zip(&self.values).take(row.len());
-        for (value, stored) in read.filter(|(_, stored)| **stored != u8::MAX) {
-            *value = f32::from(*stored) / STEPS * 3.0 - 1.0;
+/// The first kind within [`OWN_RADIUS`] of a row.
+struct Find<'a> {
+    kinds: &'a [Option<Kind>; OWN_MAX],
+    /// Filled up with NaN to whole [`LANES`].
+    row: &'a [f32],
+}
+
+impl WithSimd for Find<'_> {
+    type Output = Option<usize>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Option<usize> {
+        let row = S::as_simd_f32s(self.row).0;
+        let [zero, one, step, missing, unknown] =
+            [0.0, 1.0, 3.0 / STEPS, f32::from(MISSING), UNKNOWN].map(|value| simd.splat_f32s(value));
+        let count = row.iter().fold(zero, |count, value| {
+            simd.add_f32s(count, simd.select_f32s(simd.equal_f32s(*value, *value), one, zero))
+        });
+        let most = OWN_RADIUS * OWN_RADIUS * simd.reduce_sum_f32s(count);
+        let mut own = [0.0_f32; OWN_WIDTH_MAX];
+        let own = &mut own[..self.row.len()];
+        for (at, kind) in self.kinds.iter().enumerate() {
+            let Some(kind) = kind else { continue };
+            own.iter_mut().zip(&kind.values).for_each(|(own, stored)| *own = f32::from(*stored));
+            let mut sum = zero;
+            for (value, stored) in row.iter().zip(S::as_simd_f32s(own).0) {
+                let apart = simd.sub_f32s(*value, simd.sub_f32s(simd.mul_f32s(*stored, step), one));
+                let is_missing = simd.equal_f32s(*stored, missing);
+                let square = simd.select_f32s(is_missing, unknown, simd.mul_f32s(apart, apart));
+                sum = simd.add_f32s(sum, simd.select_f32s(simd.equal_f32s(*value, *value), square, zero));
+            }
+            if simd.reduce_sum_f32s(sum) <= most {
+                return Some(at);
+            }
         }
-        distance(row, &prototype).sqrt()
+        None
     }
+}
+
+fn find(kinds: &[Option<Kind>; OWN_MAX], row: &[f32]) -> Option<usize> {
+    let mut padded = [f32::NAN; OWN_WIDTH_MAX];
+    padded.get_mut(..row.len())?.copy_from_slice(row);
+    Arch::new().dispatch(Find { kinds, row: &padded[..row.len().next_multiple_of(LANES)] })
 }
 
 /// A device's own norm.
@@ -77,6 +118,8 @@ pub(crate) struct Own {
     foreign: u32,
     /// Whether each of the last flows was foreign, newest in the lowest bit.
     recent: u16,
+    /// So many foreign ones among them make a burst; known once the kinds are frozen.
+    burst: u32,
     kinds: [Option<Kind>; OWN_MAX],
 }
 
@@ -101,9 +144,10 @@ impl Own {
             self.frozen = true;
             let seldom = |kind: &&mut Option<Kind>| kind.as_ref().is_some_and(|kind| kind.wins < WINS_MIN);
             self.kinds.iter_mut().filter(seldom).for_each(|kind| *kind = None);
+            self.burst = (0..=RECENT).find(|count| self.chance(*count) < BURST_SHARE).unwrap_or(RECENT + 1);
         }
         let gross = share < CEILING_SHARE || row.len() > OWN_WIDTH_MAX;
-        let found = self.kinds.iter_mut().flatten().find(|kind| kind.distance(row) <= OWN_RADIUS);
+        let found = find(&self.kinds, row);
         if self.frozen {
             self.recent = self.recent << 1 | u16::from(found.is_none());
             return match (found, gross) {
@@ -118,7 +162,9 @@ impl Own {
         }
         match (found, gross) {
             (_, true) => return Said::Nothing,
-            (Some(kind), false) => kind.wins = kind.wins.saturating_add(1),
+            (Some(at), false) => {
+                self.kinds[at].iter_mut().for_each(|kind| kind.wins = kind.wins.saturating_add(1));
+            }
             (None, false) => self.learn(row),
         }
         Said::New
@@ -133,12 +179,15 @@ impl Own {
         }
     }
 
-    /// The chance of at least as many foreign flows among the last ones as there were, by the rate of the grace (rule of succession).
-    fn burst(&self) -> Said {
+    /// The chance of at least so many foreign flows among the last ones, by the rate of the grace (rule of succession).
+    fn chance(&self, count: u32) -> f64 {
         let counted = f64::from(self.flows.saturating_sub(FORMING_FLOWS));
-        let rate = (f64::from(self.foreign) + 1.0) / (counted + 2.0);
-        let chance = at_least(self.recent.count_ones(), rate);
-        if chance < BURST_SHARE { Said::Burst(chance) } else { Said::Nothing }
+        at_least(count, (f64::from(self.foreign) + 1.0) / (counted + 2.0))
+    }
+
+    fn burst(&self) -> Said {
+        let foreign = self.recent.count_ones();
+        if foreign >= self.burst { Said::Burst(self.chance(foreign)) } else { Said::Nothing }
     }
 }
 

@@ -6,6 +6,8 @@
 //! says how rare its value was. Guarantees: a missing value (NaN) stays missing in all its columns; nothing else becomes NaN; the
 //! transform allocates nothing. Must not: be fitted on rows that are tested.
 
+use super::placing::{Numbers, log};
+
 /// Knots of a numeric feature.
 pub(crate) const KNOTS: usize = 33;
 /// How far outside 0..1 a normalised value can be.
@@ -42,11 +44,9 @@ pub(crate) enum Column {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Scale {
     pub(crate) columns: Vec<Column>,
-}
-
-/// sign(x)·ln(1 + |x|).
-fn log(x: f32) -> f32 {
-    x.abs().ln_1p().copysign(x)
+    numbers: Numbers,
+    /// Feature and first normalised column of every category.
+    categories: Vec<(usize, usize)>,
 }
 
 impl Column {
@@ -104,48 +104,18 @@ impl Column {
         frequent.truncate(FREQUENT_MAX);
         Self::Category { rarity, frequent }
     }
-
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a code is held to what is known")]
-    fn apply(&self, value: f32, out: &mut [f32]) {
-        if value.is_nan() {
-            return out.fill(f32::NAN);
-        }
-        match self {
-            Self::Unused => {}
-            Self::Number { knots } => out[0] = place(log(value), knots),
-            Self::Category { rarity, frequent } => {
-                let code = if value < 0.0 { usize::MAX } else { value as usize };
-                // A code that training never saw is rarer than all others.
-                out[0] = rarity.get(code).copied().unwrap_or(1.0 + BEYOND_MAX);
-                out[1..].iter_mut().zip(frequent).for_each(|(out, known)| *out = f32::from(u8::from(*known == code)));
-            }
-        }
-    }
 }
 
-/// Where `value` lies between the knots: 0 at the first, 1 at the last, the middle of a run of equal knots, beyond them in a straight line.
-#[expect(clippy::cast_precision_loss, reason = "few knots")]
-fn place(value: f32, knots: &[f32]) -> f32 {
-    let (first, last) = (knots[0], knots[knots.len() - 1]);
-    let steps = (knots.len() - 1) as f32;
-    let width = (last - first).max(1.0);
-    if value < first {
-        return -((first - value) / width).min(BEYOND_MAX);
+/// A category's columns: how rare its value is, then one per frequent value.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a code is held to what is known")]
+fn encode(value: f32, rarity: &[f32], frequent: &[usize], out: &mut [f32]) {
+    if value.is_nan() {
+        return out.fill(f32::NAN);
     }
-    if value > last {
-        return 1.0 + ((value - last) / width).min(BEYOND_MAX);
-    }
-    let (below, not_above) =
-        (knots.partition_point(|knot| *knot < value), knots.partition_point(|knot| *knot <= value));
-    let rank = if below == not_above {
-        // Between two knots.
-        let (low, high) = (knots[below - 1], knots[below]);
-        (below - 1) as f32 + (value - low) / (high - low)
-    } else {
-        (below + not_above - 1) as f32 / 2.0
-    };
-    // Half of the place is the rank, half the distance: ranks alone would stretch small differences, distances alone squeeze them.
-    0.5 * rank / steps + 0.5 * if last > first { (value - first) / (last - first) } else { 0.5 }
+    let code = if value < 0.0 { usize::MAX } else { value as usize };
+    // A code that training never saw is rarer than all others.
+    out[0] = rarity.get(code).copied().unwrap_or(1.0 + BEYOND_MAX);
+    out[1..].iter_mut().zip(frequent).for_each(|(out, known)| *out = f32::from(u8::from(*known == code)));
 }
 
 impl Scale {
@@ -164,7 +134,22 @@ impl Scale {
                 Column::fit_number(&mut values, extremes)
             }
         };
-        Self { columns: (0..categorical.len()).map(fit).collect() }
+        Self::new((0..categorical.len()).map(fit).collect())
+    }
+
+    /// Of fitted columns.
+    pub(crate) fn new(columns: Vec<Column>) -> Self {
+        let (mut after, mut numbers, mut categories) = (0, Vec::new(), Vec::new());
+        for (feature, column) in columns.iter().enumerate() {
+            match column {
+                Column::Unused => {}
+                Column::Number { knots } => numbers.push((feature, after, knots.as_slice())),
+                Column::Category { .. } => categories.push((feature, after)),
+            }
+            after += column.width();
+        }
+        let numbers = Numbers::new(&numbers);
+        Self { columns, numbers, categories }
     }
 
     /// Whether a feature is read.
@@ -179,11 +164,11 @@ impl Scale {
 
     /// Normalises `row` into `out` ([`Scale::width`] long).
     pub(crate) fn apply(&self, row: &[f32], out: &mut [f32]) {
-        let mut rest = out;
-        for (column, value) in self.columns.iter().zip(row) {
-            let (own, after) = rest.split_at_mut(column.width());
-            column.apply(*value, own);
-            rest = after;
+        self.numbers.place(row, out);
+        for (feature, after) in &self.categories {
+            if let Column::Category { rarity, frequent } = &self.columns[*feature] {
+                encode(row[*feature], rarity, frequent, &mut out[*after..=*after + frequent.len()]);
+            }
         }
     }
 }

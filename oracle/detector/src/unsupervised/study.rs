@@ -7,7 +7,7 @@ use std::path::Path;
 use pulsegate_rules::DeviceId;
 
 use super::detector::UnsupervisedTraffic;
-use super::ensemble::{Teaching, Work};
+use super::ensemble::Teaching;
 use super::model::{Judgement, Mix};
 use super::rows::{Labelled, SETS, Schema, folders, load};
 use super::train::{MIXES, judge, judge_parts, model, teach};
@@ -309,7 +309,7 @@ fn in_order(data: &Path, sets: &[Labelled], teaching: &Teaching) -> Result<Optio
     let file = model(&teach(&all, &rows, teaching)?, Mix::SERVED)?.to_file(Vec::new(), teaching.seed);
     let (taught, mut served) = (super::model::Model::from_file(&file)?, UnsupervisedTraffic::new(&file, 1)?);
     let set = wustl_ehms::load(&folder, wustl_ehms::Options::default())?;
-    let (mut work, blank) = (Work::default(), History::new());
+    let (mut work, blank) = (taught.work(), History::new());
     // Alarms of the model alone and of the detector, and rows not judged because the device was new; benign first, then attacks.
     let mut counts = [[0_u64; 4]; 2];
     for (at, (flow, class)) in set.flows.iter().zip(&set.truth).enumerate() {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use ndarray::Array2;
 
-use super::ensemble::{Teaching, Work};
+use super::ensemble::Teaching;
 use super::model::{Judgement, Mix, Model, Taught};
 use super::rows::{Labelled, SETS, Schema, folders, load, load_file};
 use super::study;
@@ -134,7 +134,7 @@ pub(crate) fn judge_parts(
         let taught = teach(all, &training, teaching)?;
         let models: Vec<Model> =
             mixes.iter().map(|(_, mix)| model(&taught, *mix)).collect::<Result<_, TrainError>>()?;
-        let mut work = Work::default();
+        let mut work = taught.work();
         for row in tested {
             let errors = taught.errors_of(all.row(row), &mut work);
             judged.iter_mut().zip(&models).for_each(|(judged, model)| judged.push((row, model.judge_errors(errors))));
@@ -150,7 +150,7 @@ pub(crate) fn judge<'a>(
     all: &'a Labelled,
     rows: &'a [usize],
 ) -> impl Iterator<Item = (usize, Judgement)> + 'a {
-    let mut work = Work::default();
+    let mut work = model.work();
     rows.iter().map(move |row| (*row, model.judge(all.row(*row), &mut work).unwrap_or(Judgement { log_share: 0.0 })))
 }
 

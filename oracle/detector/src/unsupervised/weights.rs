@@ -135,7 +135,7 @@ impl Model {
         let settings: Settings =
             serde_json::from_value(file.metadata.settings.clone()).map_err(|error| refused(error.to_string()))?;
         let mut read = Reader { file };
-        let scale = Scale { columns: read.columns(&settings.features)? };
+        let scale = Scale::new(read.columns(&settings.features)?);
         let width = scale.width();
         let columns_fit = settings.clusters.iter().flat_map(|cluster| &cluster.columns).all(|column| *column < width);
         if !(1..=WIDTH_MAX).contains(&width) || settings.clusters.len() > MEMBERS_MAX || !columns_fit {
@@ -154,7 +154,8 @@ impl Model {
         let output_level = levels.pop().expect("two more levels than members were read");
         let codebook = read.codebook(settings.prototypes, width)?;
         let clusters = settings.clusters.into_iter().map(|cluster| cluster.columns).collect();
-        let ensemble = Ensemble { scale, clusters, members, levels, output, output_level, codebook, codebook_level };
+        let ensemble =
+            Ensemble::new(scale, clusters, (members, levels), (output, output_level), (codebook, codebook_level));
         let features = settings.features.into_iter().map(|feature| feature.name).collect();
         Ok(Self { features, ensemble, mix: settings.mix, tail: read.tail()? })
     }
