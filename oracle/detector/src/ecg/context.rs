@@ -15,7 +15,7 @@ pub const CHANNELS: usize = 2;
 /// How many numbers describe the beat beside its signal.
 pub const CONTEXT: usize = CONTEXT_NAMES.len();
 /// Their names, for baselines and reports.
-pub const CONTEXT_NAMES: [&str; 44] = [
+pub const CONTEXT_NAMES: [&str; 49] = [
     "rr_prev/mean300",
     "rr_next/mean300",
     "rr_before_prev/mean300",
@@ -60,10 +60,22 @@ pub const CONTEXT_NAMES: [&str; 44] = [
     "early_share32",
     "rr_turns32",
     "rr_rank32",
+    "rr_prev/mean300_by_change96",
+    "rr_prev/median8_by_deviation8",
+    "rr_prev/mean300_by_spread96",
+    "rr_prev/median8_by_change32",
+    "rr_next/mean300_by_change96",
 ];
 
 const RR_NEXT: usize = 1;
 const RR_PREV_TO_NEXT: usize = 4;
+/// Measures of earliness, and of the variability of this patient's intervals that each is divided by: place of the quotient, of both numbers,
+/// and what is added to the divisor, about what the intervals of a calm heart vary. How early a beat is says little in a heart that is never
+/// regular, and much in one that is.
+const BY_VARIABILITY: [(usize, usize, usize, f32); 5] =
+    [(44, 0, 8, 0.02), (45, 3, 6, 0.02), (46, 0, 13, 0.05), (47, 3, 7, 0.02), (48, RR_NEXT, 8, 0.02)];
+/// These quotients are clipped to this much either way.
+const BY_VARIABILITY_MAX: f32 = 8.0;
 /// Intervals that are kept.
 const KEPT: usize = 96;
 /// Most templates of a patient.
@@ -136,6 +148,10 @@ impl BeatInput {
         let next_s = rr_next_s.map_or(self.mean_s, believable);
         self.context[RR_NEXT] = log_ratio(next_s, self.mean_s);
         self.context[RR_PREV_TO_NEXT] = log_ratio(self.rr_prev_s, next_s);
+        for (quotient, early, variability, calm) in BY_VARIABILITY {
+            let value = self.context[early] / (self.context[variability] + calm);
+            self.context[quotient] = value.clamp(-BY_VARIABILITY_MAX, BY_VARIABILITY_MAX);
+        }
         self
     }
 }
@@ -434,6 +450,20 @@ mod tests {
             last = context.observe(&with_p(number), Some(0.8));
         }
         assert!(last.context[39] > 0.1 && last.context[42] < 0.1, "{:?}", &last.context[38..]);
+    }
+
+    #[test]
+    fn an_early_beat_stands_out_where_intervals_are_regular() {
+        let by_change = |usual_s: [f32; 2]| {
+            let mut context = BeatContext::new();
+            for number in 0..200 {
+                context.observe(&beat(1.0, 3.0), Some(usual_s[number % 2]));
+            }
+            let early = context.observe(&beat(1.0, 3.0), Some(0.6)).complete(Some(1.0));
+            early.context[CONTEXT_NAMES.iter().position(|name| *name == "rr_prev/mean300_by_change96").unwrap()]
+        };
+        let (regular, irregular) = (by_change([0.8, 0.8]), by_change([0.6, 1.0]));
+        assert!(regular < -7.9 && irregular > -1.0, "{regular} and {irregular}");
     }
 
     #[test]

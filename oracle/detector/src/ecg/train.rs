@@ -31,9 +31,8 @@ const FOLDS: u8 = 5;
 /// Passes, of [`DRAWN`] beats each.
 const EPOCHS: usize = 14;
 const DRAWN: usize = 10_240;
-/// Made-up records per record, and what one weighs in the draw beside a real one.
+/// Made-up records per record; one weighs as much in the draw as a real one.
 const VARIANTS: u32 = 4;
-const MADE_UP_WEIGHT: f32 = 0.4;
 /// Share of each class among the drawn beats.
 const SHARES: [f32; 5] = [0.46, 0.24, 0.24, 0.055, 0.005];
 /// Factors that are tried for the decision, of S and of V.
@@ -225,8 +224,7 @@ impl Urn {
             }
             let mut sum = 0.0;
             for (running, of_record) in &mut records {
-                let made_up = of_record.first().is_some_and(|row| is_made_up(beats[*row].record));
-                sum += (if made_up { MADE_UP_WEIGHT } else { 1.0 }) * (of_record.len() as f32).sqrt();
+                sum += (of_record.len() as f32).sqrt();
                 *running = sum;
             }
             if !records.is_empty() {

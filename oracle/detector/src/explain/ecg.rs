@@ -61,7 +61,7 @@ fn is_previous(name: &str) -> bool {
 }
 
 fn is_next(name: &str) -> bool {
-    matches!(name, "rr_next/mean300" | "rr_prev/rr_next")
+    matches!(name, "rr_next/mean300" | "rr_next/mean300_by_change96" | "rr_prev/rr_next")
 }
 
 /// Whatever describes nothing else.
