@@ -9,7 +9,7 @@ use pulsegate_rules::{DeviceId, ModelId};
 
 use crate::error::DetectorError;
 use crate::traffic::Flow;
-use crate::verdict::{Assessment, PhysiologyFinding, TrafficFinding};
+use crate::verdict::{Assessment, NotAssessed, PhysiologyFinding, TrafficFinding};
 
 /// A reading that was measured longer ago than this when it was received is late: 15 minutes, in milliseconds.
 pub const LATE_AFTER_MS: u64 = 15 * 60 * 1_000;
@@ -36,6 +36,17 @@ impl Arrival {
     pub const fn is_late(&self) -> bool {
         self.received_at_ms.saturating_sub(self.measured_at_ms) > LATE_AFTER_MS
     }
+
+    /// The flow to judge, or why there is none; a flow that cannot be is an error.
+    pub(crate) fn judgeable(&self) -> Result<Result<Flow, NotAssessed>, DetectorError> {
+        if self.is_late() {
+            return Ok(Err(NotAssessed::Late));
+        }
+        let Some(flow) = self.flow else { return Ok(Err(NotAssessed::NoFlow)) };
+        flow.check()
+            .map_err(|_| DetectorError::UnusableInput { reason: "a number of the flow is beyond its limit" })?;
+        Ok(Ok(flow))
+    }
 }
 
 /// A reading as physiology.
@@ -53,6 +64,12 @@ impl Measured<'_> {
     pub const fn is_late(&self) -> bool {
         self.received_at_ms.saturating_sub(self.reading.measured_at_ms) > LATE_AFTER_MS
     }
+}
+
+/// What the one input of a group got, for a detector that judges groups.
+pub(crate) fn only<T>(said: Option<Vec<Result<Assessment<T>, DetectorError>>>) -> Result<Assessment<T>, DetectorError> {
+    let said = said.and_then(|mut said| said.pop());
+    said.unwrap_or(Err(DetectorError::Failed { reason: "an input was not judged" }))
 }
 
 /// Judges a device by its traffic.

@@ -18,7 +18,7 @@ use crate::bounded::Bounded;
 use crate::catalogue::TrainError;
 use crate::error::DetectorError;
 use crate::model_file::ModelFile;
-use crate::seam::{Measured, PhysiologyDetector};
+use crate::seam::{Measured, PhysiologyDetector, only};
 use crate::verdict::{Assessment, BeatCounts, InputsDigest, NotAssessed, PhysiologyClass, PhysiologyFinding};
 
 /// Most patients that are watched at once.
@@ -61,8 +61,7 @@ impl PhysiologyDetector for EcgDetector {
     }
 
     fn assess(&mut self, measured: &Measured<'_>) -> Result<Assessment<PhysiologyFinding>, DetectorError> {
-        let said = self.assess_together(std::slice::from_ref(measured)).and_then(|mut said| said.pop());
-        said.unwrap_or(Err(DetectorError::Failed { reason: "a reading was not judged" }))
+        only(self.assess_together(std::slice::from_ref(measured)))
     }
 
     fn assess_together(

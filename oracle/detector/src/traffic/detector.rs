@@ -18,8 +18,8 @@ use super::serving::{History, SERVING_COLUMNS, SERVING_FLOW_FEATURES};
 use crate::bounded::Bounded;
 use crate::error::DetectorError;
 use crate::model_file::{ModelFile, ModelFileError};
-use crate::seam::{Arrival, TrafficDetector};
-use crate::verdict::{Assessment, InputsDigest, NotAssessed, TrafficClass, TrafficFinding};
+use crate::seam::{Arrival, TrafficDetector, only};
+use crate::verdict::{Assessment, InputsDigest, TrafficClass, TrafficFinding};
 
 /// Most devices that are watched at once.
 pub const TRAFFIC_DEVICES_MAX: usize = 20_000;
@@ -181,33 +181,20 @@ fn finding(
     }
 }
 
-/// The flow of an arrival that is to be judged, or why none is.
-fn judgeable(arrival: &Arrival) -> Result<Result<Flow, NotAssessed>, DetectorError> {
-    if arrival.is_late() {
-        return Ok(Err(NotAssessed::Late));
-    }
-    let Some(flow) = arrival.flow else { return Ok(Err(NotAssessed::NoFlow)) };
-    if flow.check().is_err() {
-        return Err(DetectorError::UnusableInput { reason: "a number of the flow is beyond its limit" });
-    }
-    Ok(Ok(flow))
-}
-
 impl TrafficDetector for DeepTraffic {
     fn model(&self) -> ModelId {
         self.id
     }
 
     fn screen(&mut self, arrival: &Arrival) -> Result<Assessment<TrafficFinding>, DetectorError> {
-        let said = self.screen_together(std::slice::from_ref(arrival)).and_then(|mut said| said.pop());
-        said.unwrap_or(Err(DetectorError::Failed { reason: "an arrival was not judged" }))
+        only(self.screen_together(std::slice::from_ref(arrival)))
     }
 
     fn screen_together(
         &mut self,
         arrivals: &[Arrival],
     ) -> Option<Vec<Result<Assessment<TrafficFinding>, DetectorError>>> {
-        let flow = |arrival: &Arrival| Some((arrival.device, judgeable(arrival).ok()?.ok()?));
+        let flow = |arrival: &Arrival| Some((arrival.device, arrival.judgeable().ok()?.ok()?));
         let flows: Vec<(DeviceId, Flow)> = arrivals.iter().filter_map(flow).collect();
         let mut findings = Vec::with_capacity(flows.len());
         let mut rest = &flows[..];
@@ -217,7 +204,7 @@ impl TrafficDetector for DeepTraffic {
             rest = after;
         }
         let mut findings = findings.into_iter();
-        let said = |arrival| match judgeable(arrival)? {
+        let said = |arrival: &Arrival| match arrival.judgeable()? {
             Err(why) => Ok(Assessment::NotAssessed(why)),
             Ok(_) => findings
                 .next()

@@ -21,7 +21,7 @@ use crate::catalogue::TrainError;
 use crate::error::DetectorError;
 use crate::explain::{Contribution, Explanation, Measure, told};
 use crate::model_file::ModelFile;
-use crate::seam::{Arrival, TrafficDetector};
+use crate::seam::{Arrival, TrafficDetector, only};
 use crate::traffic::Flow;
 use crate::traffic::serving::{
     HISTORY_BYTES, History, SERVING_COLUMNS, SERVING_FEATURES, SERVING_FLOW_FEATURES, ServingColumn,
@@ -72,8 +72,7 @@ impl TrafficDetector for UnsupervisedTraffic {
     }
 
     fn screen(&mut self, arrival: &Arrival) -> Result<Assessment<TrafficFinding>, DetectorError> {
-        let said = self.screen_together(std::slice::from_ref(arrival)).and_then(|mut said| said.pop());
-        said.unwrap_or(Err(DetectorError::Failed { reason: "an arrival was not judged" }))
+        only(self.screen_together(std::slice::from_ref(arrival)))
     }
 
     fn screen_together(
@@ -81,7 +80,7 @@ impl TrafficDetector for UnsupervisedTraffic {
         arrivals: &[Arrival],
     ) -> Option<Vec<Result<Assessment<TrafficFinding>, DetectorError>>> {
         let flows: Vec<(&Arrival, Flow)> =
-            arrivals.iter().filter_map(|arrival| Some((arrival, judgeable(arrival).ok()?.ok()?))).collect();
+            arrivals.iter().filter_map(|arrival| Some((arrival, arrival.judgeable().ok()?.ok()?))).collect();
         let mut judged = Vec::with_capacity(flows.len());
         let mut rest = &flows[..];
         while !rest.is_empty() {
@@ -90,22 +89,12 @@ impl TrafficDetector for UnsupervisedTraffic {
             rest = after;
         }
         let mut judged = judged.into_iter();
-        let said = |arrival| match judgeable(arrival)? {
+        let said = |arrival: &Arrival| match arrival.judgeable()? {
             Err(why) => Ok(Assessment::NotAssessed(why)),
             Ok(_) => judged.next().unwrap_or(Err(DetectorError::Failed { reason: "a flow was not judged" })),
         };
         Some(arrivals.iter().map(said).collect())
     }
-}
-
-/// The flow of an arrival that is to be judged, or why none is.
-fn judgeable(arrival: &Arrival) -> Result<Result<Flow, NotAssessed>, DetectorError> {
-    if arrival.is_late() {
-        return Ok(Err(NotAssessed::Late));
-    }
-    let Some(flow) = arrival.flow else { return Ok(Err(NotAssessed::NoFlow)) };
-    flow.check().map_err(|_| DetectorError::UnusableInput { reason: "the flow holds a number that cannot be" })?;
-    Ok(Ok(flow))
 }
 
 impl UnsupervisedTraffic {

@@ -20,7 +20,7 @@ use super::{Channel, Demographics, HOURS, Hour};
 use crate::bounded::Bounded;
 use crate::error::DetectorError;
 use crate::model_file::{ModelFile, ModelFileError};
-use crate::seam::{LATE_AFTER_MS, Measured, PhysiologyDetector};
+use crate::seam::{LATE_AFTER_MS, Measured, PhysiologyDetector, only};
 use crate::verdict::{Assessment, InputsDigest, NotAssessed, PhysiologyClass, PhysiologyFinding};
 
 /// Most patients that are followed at once.
@@ -128,8 +128,7 @@ impl PhysiologyDetector for VitalSigns {
     }
 
     fn assess(&mut self, measured: &Measured<'_>) -> Result<Assessment<PhysiologyFinding>, DetectorError> {
-        let said = self.assess_together(std::slice::from_ref(measured)).and_then(|mut said| said.pop());
-        said.unwrap_or(Err(DetectorError::Failed { reason: "a reading was not judged" }))
+        only(self.assess_together(std::slice::from_ref(measured)))
     }
 
     fn assess_together(
