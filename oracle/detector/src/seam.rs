@@ -38,7 +38,7 @@ impl Arrival {
     }
 
     /// The flow to judge, or why there is none; a flow that cannot be is an error.
-    pub(crate) fn judgeable(&self) -> Result<Result<Flow, NotAssessed>, DetectorError> {
+    pub(crate) fn judgeable(&self) -> Taken<Flow> {
         if self.is_late() {
             return Ok(Err(NotAssessed::Late));
         }
@@ -64,6 +64,21 @@ impl Measured<'_> {
     pub const fn is_late(&self) -> bool {
         self.received_at_ms.saturating_sub(self.reading.measured_at_ms) > LATE_AFTER_MS
     }
+}
+
+/// An input that a detector took up, or why it did not.
+pub(crate) type Taken<T> = Result<Result<T, NotAssessed>, DetectorError>;
+
+/// What each input of a group gets, when `judge` says of those that were taken up, in their order, what they get.
+pub(crate) fn each<T, F>(
+    taken: Vec<Taken<T>>,
+    mut judge: impl FnMut(T) -> Result<Assessment<F>, DetectorError>,
+) -> Vec<Result<Assessment<F>, DetectorError>> {
+    let said = |taken: Taken<T>| match taken? {
+        Ok(taken) => judge(taken),
+        Err(why) => Ok(Assessment::NotAssessed(why)),
+    };
+    taken.into_iter().map(said).collect()
 }
 
 /// What the one input of a group got, for a detector that judges groups.

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "common/together.rs"]
+mod together;
 
 use pulsegate_detector::model_file::ModelFile;
 use pulsegate_detector::traffic::detector::{DeepTraffic, TRAFFIC_DEVICES_MAX, TRAFFIC_STATE_BYTES};
@@ -13,6 +15,7 @@ use pulsegate_detector::{
 use pulsegate_rules::DeviceId;
 
 use common::{START_MS, heartbeat};
+use together::assert_as_alone;
 
 const WEIGHTS: &[u8] = include_bytes!("../models/traffic-serving.safetensors");
 
@@ -139,17 +142,7 @@ fn arrivals_judged_together_get_what_each_would_get_alone() {
         .collect();
     for devices_max in [1, 7, 100] {
         let new = || DeepTraffic::new(&ModelFile::read(WEIGHTS).unwrap(), devices_max).unwrap();
-        let (mut alone, mut together) = (new(), new());
-        let mut rest = &arrivals[..];
-        for size in [1, 2, 64, 133].into_iter().cycle() {
-            let (group, after) = rest.split_at(size.min(rest.len()));
-            let one_by_one: Vec<_> = group.iter().map(|arrival| alone.screen(arrival)).collect();
-            assert_eq!(together.screen_together(group).unwrap(), one_by_one, "{devices_max} devices at most");
-            rest = after;
-            if rest.is_empty() {
-                break;
-            }
-        }
+        let (alone, together) = assert_as_alone(&arrivals, new, &format!("{devices_max} devices at most"));
         assert_eq!(alone.devices(), together.devices());
     }
 }

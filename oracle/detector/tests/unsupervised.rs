@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "common/together.rs"]
+mod together;
+
 use std::path::Path;
 
 use pulsegate_detector::catalogue::{EvaluateOptions, TrainOptions, Trainable};
@@ -12,6 +15,8 @@ use pulsegate_detector::traffic::{ConnectionState, Flow, Protocol, Service};
 use pulsegate_detector::unsupervised::{DEVICE_STATE_BYTES, GRACE_FLOWS, Unsupervised, UnsupervisedTraffic};
 use pulsegate_detector::{Arrival, Assessment, NotAssessed, TrafficClass, TrafficDetector, TrafficFinding};
 use pulsegate_rules::DeviceId;
+
+use together::assert_as_alone;
 
 const COMMITTED: &[u8] = include_bytes!("../models/traffic-unsupervised.safetensors");
 const START_MS: u64 = 1_800_000_000_000;
@@ -191,17 +196,7 @@ fn arrivals_judged_together_get_what_each_would_get_alone() {
     for (file, devices_max) in [(committed(), 7), (committed(), 100), (reading_history(), 7), (reading_history(), 100)]
     {
         let new = || UnsupervisedTraffic::new(&file, devices_max).unwrap();
-        let (mut alone, mut together) = (new(), new());
-        let mut rest = &arrivals[..];
-        for size in [1, 2, 64, 133].into_iter().cycle() {
-            let (group, after) = rest.split_at(size.min(rest.len()));
-            let one_by_one: Vec<_> = group.iter().map(|arrival| alone.screen(arrival)).collect();
-            assert_eq!(together.screen_together(group).unwrap(), one_by_one, "{devices_max} devices at most");
-            rest = after;
-            if rest.is_empty() {
-                break;
-            }
-        }
+        assert_as_alone(&arrivals, new, &format!("{devices_max} devices at most"));
     }
 }
 

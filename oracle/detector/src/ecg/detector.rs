@@ -18,7 +18,7 @@ use crate::bounded::Bounded;
 use crate::catalogue::TrainError;
 use crate::error::DetectorError;
 use crate::model_file::ModelFile;
-use crate::seam::{Measured, PhysiologyDetector, only};
+use crate::seam::{Measured, PhysiologyDetector, Taken, each, only};
 use crate::verdict::{Assessment, BeatCounts, InputsDigest, NotAssessed, PhysiologyClass, PhysiologyFinding};
 
 /// Most patients that are watched at once.
@@ -90,23 +90,15 @@ impl EcgDetector {
         let blocks: Vec<_> = measured.iter().map(|measured| self.take(measured, &mut beats)).collect();
         let mut judgements = vec![BeatJudgement::default(); beats.len()];
         self.model.judge_all(&beats, &mut judgements);
-        let said = |block: Result<Result<Block, NotAssessed>, DetectorError>| match block? {
-            Err(why) => Ok(Assessment::NotAssessed(why)),
-            Ok(block) => {
-                let missed = DetectorError::Failed { reason: "a waveform's patient is not there" };
-                let patient = self.patients.entry(block.patient).as_mut().ok_or(missed)?;
-                Ok(patient.hear(&block, &judgements[block.beats.clone()], self.id))
-            }
-        };
-        blocks.into_iter().map(said).collect()
+        each(blocks, |block: Block| {
+            let missed = DetectorError::Failed { reason: "a waveform's patient is not there" };
+            let patient = self.patients.entry(block.patient).as_mut().ok_or(missed)?;
+            Ok(patient.hear(&block, &judgements[block.beats.clone()], self.id))
+        })
     }
 
     /// Takes a block of a waveform into its patient's stream, or says why not; the beats that it brings are put after those of others.
-    fn take(
-        &mut self,
-        measured: &Measured<'_>,
-        beats: &mut Vec<BeatInput>,
-    ) -> Result<Result<Block, NotAssessed>, DetectorError> {
+    fn take(&mut self, measured: &Measured<'_>, beats: &mut Vec<BeatInput>) -> Taken<Block> {
         let reading = measured.reading;
         let (LoincCode::EcgLeadTwo, Value::Sampled(block)) = (reading.code, &reading.value) else {
             return Ok(Err(NotAssessed::NotApplicable));

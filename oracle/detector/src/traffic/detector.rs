@@ -18,7 +18,7 @@ use super::serving::{History, SERVING_COLUMNS, SERVING_FLOW_FEATURES};
 use crate::bounded::Bounded;
 use crate::error::DetectorError;
 use crate::model_file::{ModelFile, ModelFileError};
-use crate::seam::{Arrival, TrafficDetector, only};
+use crate::seam::{Arrival, Taken, TrafficDetector, each, only};
 use crate::verdict::{Assessment, InputsDigest, TrafficClass, TrafficFinding};
 
 /// Most devices that are watched at once.
@@ -194,8 +194,9 @@ impl TrafficDetector for DeepTraffic {
         &mut self,
         arrivals: &[Arrival],
     ) -> Option<Vec<Result<Assessment<TrafficFinding>, DetectorError>>> {
-        let flow = |arrival: &Arrival| Some((arrival.device, arrival.judgeable().ok()?.ok()?));
-        let flows: Vec<(DeviceId, Flow)> = arrivals.iter().filter_map(flow).collect();
+        let taken: Vec<Taken<Flow>> = arrivals.iter().map(Arrival::judgeable).collect();
+        let flow = |(arrival, taken): (&Arrival, &Taken<Flow>)| Some((arrival.device, taken.as_ref().ok()?.ok()?));
+        let flows: Vec<(DeviceId, Flow)> = arrivals.iter().zip(&taken).filter_map(flow).collect();
         let mut findings = Vec::with_capacity(flows.len());
         let mut rest = &flows[..];
         while !rest.is_empty() {
@@ -204,14 +205,8 @@ impl TrafficDetector for DeepTraffic {
             rest = after;
         }
         let mut findings = findings.into_iter();
-        let said = |arrival: &Arrival| match arrival.judgeable()? {
-            Err(why) => Ok(Assessment::NotAssessed(why)),
-            Ok(_) => findings
-                .next()
-                .map(Assessment::Assessed)
-                .ok_or(DetectorError::Failed { reason: "a flow was not judged" }),
-        };
-        Some(arrivals.iter().map(said).collect())
+        let missed = DetectorError::Failed { reason: "a flow was not judged" };
+        Some(each(taken, |_| findings.next().map(Assessment::Assessed).ok_or_else(|| missed.clone())))
     }
 }
 

@@ -6,42 +6,52 @@
 //! of the distance and teach nothing. What is taught is asked through [`super::nearest`]. Guarantees: the same rows in the same order give the
 //! same prototypes.
 
-use pulp::{Arch, Simd, WithSimd};
 use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
 
 /// Most prototypes.
 pub(crate) const PROTOTYPES_MAX: usize = 1_024;
 
-/// Prototypes that are compared with a row at once, each in a lane of its own.
-const SIDE_BY_SIDE: usize = 64;
-/// Registers of lanes at once, so that one addition need not wait for the one before; as many of the widest hold [`SIDE_BY_SIDE`].
-const REGISTERS: usize = 4;
-
-/// The prototypes.
+/// The prototypes, one after the other.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Codebook {
     width: usize,
-    count: usize,
-    /// Blocks of [`SIDE_BY_SIDE`] prototypes, column by column; the last block is filled up with what is nearest to nothing.
-    blocks: Vec<[f32; SIDE_BY_SIDE]>,
+    prototypes: Vec<f32>,
 }
 
 /// What counts as the square difference where the row has a value and the prototype has none: the variance of an even spread over 0..1.
 pub(super) const UNKNOWN: f32 = 1.0 / 12.0;
 
-/// Values whose squares are summed up before they are added to the others.
-const SUMMED: usize = 8;
+/// Values that are compared at once.
+const LANES: usize = 8;
 
-/// The square difference of a value that is there.
-fn square(value: f32, own: f32) -> f32 {
-    let difference = value - own;
-    if own.is_nan() { UNKNOWN } else { difference * difference }
+/// Sum of square differences over the values of the row; a sum that has passed `enough` may be cut short.
+fn square_sum(row: &[f32], prototype: &[f32], enough: f32) -> f32 {
+    let square = |value: f32, own: f32| {
+        let difference = value - own;
+        let square = if own.is_nan() { UNKNOWN } else { difference * difference };
+        if value.is_nan() { 0.0 } else { square }
+    };
+    let (values, value_rest) = row.as_chunks::<LANES>();
+    let (owns, own_rest) = prototype[..row.len()].as_chunks::<LANES>();
+    let mut sum = 0.0;
+    for (values, owns) in values.iter().zip(owns) {
+        let squares: [f32; LANES] = std::array::from_fn(|lane| square(values[lane], owns[lane]));
+        sum += squares.iter().sum::<f32>();
+        if sum > enough {
+            return sum;
+        }
+    }
+    sum + value_rest.iter().zip(own_rest).map(|(value, own)| square(*value, *own)).sum::<f32>()
 }
 
 /// Square difference of every value of the row, as [`distance`] counts it; 0 where the row has none.
-pub(crate) fn squares(row: &[f32], prototype: impl Iterator<Item = f32>) -> impl Iterator<Item = f32> {
-    row.iter().zip(prototype).map(|(value, own)| if value.is_nan() { 0.0 } else { square(*value, own) })
+pub(crate) fn squares(row: &[f32], prototype: &[f32]) -> impl Iterator<Item = f32> {
+    row.iter().zip(prototype).map(|(value, own)| match (value.is_nan(), own.is_nan()) {
+        (true, _) => 0.0,
+        (false, true) => UNKNOWN,
+        (false, false) => (value - own) * (value - own),
+    })
 }
 
 /// How many values a row has.
@@ -53,9 +63,7 @@ fn values_of(row: &[f32]) -> f32 {
 /// Mean square difference over the values of the row; NaN when it has none. The prototype is at least as long.
 #[cfg(test)]
 pub(crate) fn distance(row: &[f32], prototype: &[f32]) -> f32 {
-    let parts = row.chunks(SUMMED).zip(prototype.chunks(SUMMED));
-    let sum: f32 = parts.map(|(row, own)| squares(row, own.iter().copied()).sum::<f32>()).sum();
-    sum / values_of(row)
+    square_sum(row, prototype, f32::INFINITY) / values_of(row)
 }
 
 impl Codebook {
@@ -63,25 +71,7 @@ impl Codebook {
     pub(crate) fn from_prototypes(width: usize, prototypes: Vec<f32>) -> Option<Self> {
         let count = prototypes.len() / width.max(1);
         let fits = width > 0 && count * width == prototypes.len() && (1..=PROTOTYPES_MAX).contains(&count);
-        (fits && prototypes.iter().all(|value| !value.is_infinite())).then(|| Self::new(width, &prototypes))
-    }
-
-    fn new(width: usize, prototypes: &[f32]) -> Self {
-        let count = prototypes.len() / width;
-        let blocks = vec![[f32::INFINITY; SIDE_BY_SIDE]; count.div_ceil(SIDE_BY_SIDE) * width];
-        let mut book = Self { width, count, blocks };
-        prototypes.chunks_exact(width).enumerate().for_each(|(at, prototype)| book.set(at, prototype));
-        book
-    }
-
-    fn set(&mut self, at: usize, prototype: &[f32]) {
-        self.columns_mut(at).zip(prototype).for_each(|(own, value)| *own = *value);
-    }
-
-    /// The numbers of one prototype.
-    fn columns_mut(&mut self, at: usize) -> impl Iterator<Item = &mut f32> {
-        let block = at / SIDE_BY_SIDE * self.width;
-        self.blocks[block..block + self.width].iter_mut().map(move |column| &mut column[at % SIDE_BY_SIDE])
+        (fits && prototypes.iter().all(|value| !value.is_infinite())).then_some(Self { width, prototypes })
     }
 
     /// Teaches `count` prototypes on normalised rows: first some of the rows, then `passes` times every row pulls its nearest prototype by
@@ -90,9 +80,8 @@ impl Codebook {
         let rows = normal.len() / width;
         let count = count.clamp(1, PROTOTYPES_MAX).min(rows);
         let row_of = |at: usize| &normal[at * width..(at + 1) * width];
-        let prototypes: Vec<f32> =
-            sample(rng, rows, count).into_iter().flat_map(|at| row_of(at).iter().copied()).collect();
-        let mut book = Self::new(width, &prototypes);
+        let prototypes = sample(rng, rows, count).into_iter().flat_map(|at| row_of(at).iter().copied()).collect();
+        let mut book = Self { width, prototypes };
         for _ in 0..passes {
             let mut wins = vec![1.0_f32; count];
             for at in super::ensemble::shuffled(rows, rng) {
@@ -114,12 +103,14 @@ impl Codebook {
         let Ok(draw) = WeightedIndex::new(weights) else { return };
         for idle in (0..wins.len()).filter(|at| wins[*at] < 1.5) {
             let at = draw.sample(rng);
-            self.set(idle, &normal[at * self.width..(at + 1) * self.width]);
+            self.prototypes[idle * self.width..(idle + 1) * self.width]
+                .copy_from_slice(&normal[at * self.width..(at + 1) * self.width]);
         }
     }
 
     fn pull(&mut self, winner: usize, row: &[f32], share: f32) {
-        for (own, value) in self.columns_mut(winner).zip(row).filter(|(_, value)| !value.is_nan()) {
+        let prototype = &mut self.prototypes[winner * self.width..(winner + 1) * self.width];
+        for (own, value) in prototype.iter_mut().zip(row).filter(|(_, value)| !value.is_nan()) {
             *own = if own.is_nan() { *value } else { *own + share * (value - *own) };
         }
     }
@@ -130,14 +121,11 @@ impl Codebook {
         if count == 0.0 {
             return None;
         }
-        let (mut best, mut least, mut sums) = (0, f32::INFINITY, [0.0_f32; SIDE_BY_SIDE]);
-        for (number, block) in self.blocks.chunks_exact(self.width).enumerate() {
-            Arch::new().dispatch(Sums { row, block, out: &mut sums });
-            let lowest = sums.iter().copied().fold(f32::INFINITY, f32::min);
-            if lowest < least
-                && let Some(lane) = sums.iter().position(|sum| *sum == lowest)
-            {
-                (best, least) = (number * SIDE_BY_SIDE + lane, lowest);
+        let (mut best, mut least) = (0, f32::INFINITY);
+        for (at, prototype) in self.prototypes.chunks_exact(self.width).enumerate() {
+            let sum = square_sum(row, prototype, least);
+            if sum < least {
+                (best, least) = (at, sum);
             }
         }
         Some((best, least / count))
@@ -150,58 +138,17 @@ impl Codebook {
 
     /// How many prototypes there are.
     pub(crate) const fn count(&self) -> usize {
-        self.count
+        self.prototypes.len() / self.width
     }
 
     /// One prototype.
-    pub(crate) fn prototype(&self, at: usize) -> Option<impl Iterator<Item = f32>> {
-        let block = at / SIDE_BY_SIDE * self.width;
-        let columns = self.blocks.get(block..block + self.width).filter(|_| at < self.count)?;
-        Some(columns.iter().map(move |column| column[at % SIDE_BY_SIDE]))
+    pub(crate) fn prototype(&self, at: usize) -> Option<&[f32]> {
+        self.prototypes.chunks_exact(self.width).nth(at)
     }
 
     /// All prototypes, one after the other.
-    pub(crate) fn prototypes(&self) -> Vec<f32> {
-        (0..self.count).filter_map(|at| self.prototype(at)).flatten().collect()
-    }
-}
-
-/// Sums of square differences of a row from the prototypes of a block, each in the order of [`distance`].
-struct Sums<'a> {
-    row: &'a [f32],
-    block: &'a [[f32; SIDE_BY_SIDE]],
-    out: &'a mut [f32; SIDE_BY_SIDE],
-}
-
-impl WithSimd for Sums<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let (unknown, zero) = (simd.splat_f32s(UNKNOWN), simd.splat_f32s(0.0));
-        for from in (0..SIDE_BY_SIDE).step_by(REGISTERS * S::F32_LANES) {
-            let lanes = from..from + REGISTERS * S::F32_LANES;
-            let mut sums = [zero; REGISTERS];
-            for (values, columns) in self.row.chunks(SUMMED).zip(self.block.chunks(SUMMED)) {
-                let mut part = [zero; REGISTERS];
-                for (value, owns) in values.iter().zip(columns) {
-                    if value.is_nan() {
-                        continue;
-                    }
-                    let value = simd.splat_f32s(*value);
-                    for (part, own) in part.iter_mut().zip(S::as_simd_f32s(&owns[lanes.clone()]).0) {
-                        let difference = simd.sub_f32s(value, *own);
-                        let square = simd.mul_f32s(difference, difference);
-                        let is_there = simd.equal_f32s(*own, *own);
-                        *part = simd.add_f32s(*part, simd.select_f32s(is_there, square, unknown));
-                    }
-                }
-                for (sum, part) in sums.iter_mut().zip(part) {
-                    *sum = simd.add_f32s(*sum, part);
-                }
-            }
-            S::as_mut_simd_f32s(&mut self.out[lanes]).0.copy_from_slice(&sums);
-        }
+    pub(crate) fn prototypes(&self) -> &[f32] {
+        &self.prototypes
     }
 }
 
@@ -219,8 +166,7 @@ mod tests {
         for _ in 0..50 {
             let row: Vec<f32> = (0..21).map(|_| value(0.3)).collect();
             let (at, least) = book.nearest(&row).unwrap();
-            let prototype = |at| book.prototype(at).unwrap().collect::<Vec<f32>>();
-            let apart: Vec<f32> = (0..50).map(|at| distance(&row, &prototype(at))).collect();
+            let apart: Vec<f32> = (0..50).map(|at| distance(&row, book.prototype(at).unwrap())).collect();
             assert!(apart.iter().all(|apart| *apart >= least) && apart[at].to_bits() == least.to_bits());
         }
         assert!(book.nearest(&[f32::NAN; 21]).is_none());

@@ -21,7 +21,7 @@ use crate::catalogue::TrainError;
 use crate::error::DetectorError;
 use crate::explain::{Contribution, Explanation, Measure, told};
 use crate::model_file::ModelFile;
-use crate::seam::{Arrival, TrafficDetector, only};
+use crate::seam::{Arrival, Taken, TrafficDetector, each, only};
 use crate::traffic::Flow;
 use crate::traffic::serving::{
     HISTORY_BYTES, History, SERVING_COLUMNS, SERVING_FEATURES, SERVING_FLOW_FEATURES, ServingColumn,
@@ -79,8 +79,9 @@ impl TrafficDetector for UnsupervisedTraffic {
         &mut self,
         arrivals: &[Arrival],
     ) -> Option<Vec<Result<Assessment<TrafficFinding>, DetectorError>>> {
-        let flows: Vec<(&Arrival, Flow)> =
-            arrivals.iter().filter_map(|arrival| Some((arrival, arrival.judgeable().ok()?.ok()?))).collect();
+        let taken: Vec<Taken<Flow>> = arrivals.iter().map(Arrival::judgeable).collect();
+        let flow = |(arrival, taken): (_, &Taken<Flow>)| Some((arrival, taken.as_ref().ok()?.ok()?));
+        let flows: Vec<(&Arrival, Flow)> = arrivals.iter().zip(&taken).filter_map(flow).collect();
         let mut judged = Vec::with_capacity(flows.len());
         let mut rest = &flows[..];
         while !rest.is_empty() {
@@ -89,11 +90,8 @@ impl TrafficDetector for UnsupervisedTraffic {
             rest = after;
         }
         let mut judged = judged.into_iter();
-        let said = |arrival: &Arrival| match arrival.judgeable()? {
-            Err(why) => Ok(Assessment::NotAssessed(why)),
-            Ok(_) => judged.next().unwrap_or(Err(DetectorError::Failed { reason: "a flow was not judged" })),
-        };
-        Some(arrivals.iter().map(said).collect())
+        let missed = DetectorError::Failed { reason: "a flow was not judged" };
+        Some(each(taken, |_| judged.next().unwrap_or_else(|| Err(missed.clone()))))
     }
 }
 

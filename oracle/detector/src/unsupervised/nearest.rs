@@ -123,23 +123,8 @@ impl WithSimd for Find<'_> {
         let complete = self.sort(rows);
         self.room.least[..rows].fill(Lanes([f32::INFINITY; SIDE_BY_SIDE]));
         for number in 0..self.book.panels.len() {
-            let mut at = 0;
-            while complete - at >= ROWS {
-                self.compare::<S, ROWS, true>(simd, number, at);
-                at += ROWS;
-            }
-            while at < complete {
-                self.compare::<S, 1, true>(simd, number, at);
-                at += 1;
-            }
-            while rows - at >= ROWS {
-                self.compare::<S, ROWS, false>(simd, number, at);
-                at += ROWS;
-            }
-            while at < rows {
-                self.compare::<S, 1, false>(simd, number, at);
-                at += 1;
-            }
+            self.sweep::<S, true>(simd, number, 0, complete);
+            self.sweep::<S, false>(simd, number, complete, rows);
         }
         for row in 0..rows {
             self.out[row] = self.conclude(row);
@@ -160,6 +145,19 @@ impl Find<'_> {
             first += usize::from(complete);
         }
         first
+    }
+
+    /// The rows at places `at..end` against one panel.
+    #[inline(always)]
+    fn sweep<S: Simd, const COMPLETE: bool>(&mut self, simd: S, number: usize, mut at: usize, end: usize) {
+        while end - at >= ROWS {
+            self.compare::<S, ROWS, COMPLETE>(simd, number, at);
+            at += ROWS;
+        }
+        while at < end {
+            self.compare::<S, 1, COMPLETE>(simd, number, at);
+            at += 1;
+        }
     }
 
     /// Some rows against one panel.

@@ -20,7 +20,7 @@ use super::{Channel, Demographics, HOURS, Hour};
 use crate::bounded::Bounded;
 use crate::error::DetectorError;
 use crate::model_file::{ModelFile, ModelFileError};
-use crate::seam::{LATE_AFTER_MS, Measured, PhysiologyDetector, only};
+use crate::seam::{LATE_AFTER_MS, Measured, PhysiologyDetector, Taken, each, only};
 use crate::verdict::{Assessment, InputsDigest, NotAssessed, PhysiologyClass, PhysiologyFinding};
 
 /// Most patients that are followed at once.
@@ -140,20 +140,16 @@ impl PhysiologyDetector for VitalSigns {
         let mut logits = vec![0.0; states.len()];
         self.ensemble.step_all(&features, &mut states, &mut self.scratch, &mut logits);
         let mut judged = features.chunks_exact(FEATURES).zip(logits);
-        let said = |taken: Result<Result<Taken, NotAssessed>, DetectorError>| match taken? {
-            Err(why) => Ok(Assessment::NotAssessed(why)),
-            Ok(taken) => {
-                let missed = DetectorError::Failed { reason: "a reading was not judged" };
-                let (features, logit) = judged.next().ok_or(missed)?;
-                self.finding(taken, features, logit).map(Assessment::Assessed)
-            }
-        };
-        Some(taken.into_iter().map(said).collect())
+        Some(each(taken, |hour| {
+            let missed = DetectorError::Failed { reason: "a reading was not judged" };
+            let (features, logit) = judged.next().ok_or(missed)?;
+            self.finding(hour, features, logit).map(Assessment::Assessed)
+        }))
     }
 }
 
 /// A reading that its patient's stay took up.
-struct Taken {
+struct StayHour {
     /// Of the stay, counted from 0.
     hour: usize,
     missing: Vec<Cow<'static, str>>,
@@ -162,12 +158,7 @@ struct Taken {
 impl VitalSigns {
     /// Takes a reading into its patient's stay, or says why not. What the network reads of the open hour as it now stands, and from which
     /// state it reads it, is put after the `features` and `states` of other readings.
-    fn take(
-        &mut self,
-        measured: &Measured<'_>,
-        features: &mut Vec<f32>,
-        states: &mut Vec<State>,
-    ) -> Result<Result<Taken, NotAssessed>, DetectorError> {
+    fn take(&mut self, measured: &Measured<'_>, features: &mut Vec<f32>, states: &mut Vec<State>) -> Taken<StayHour> {
         let reading = measured.reading;
         let Some(values) = Values::of(reading) else { return Ok(Err(NotAssessed::NotApplicable)) };
         if measured.is_late() {
@@ -205,12 +196,12 @@ impl VitalSigns {
         provisional.close(&patient.demographics, &mut self.features[..]);
         features.extend_from_slice(&self.features[..]);
         states.push(provisional.state);
-        Ok(Ok(Taken { hour, missing: missing(&provisional.history, &patient.demographics) }))
+        Ok(Ok(StayHour { hour, missing: missing(&provisional.history, &patient.demographics) }))
     }
 
     /// What the log-odds say of the hour whose features these are.
-    fn finding(&self, taken: Taken, features: &[f32], logit: f32) -> Result<PhysiologyFinding, DetectorError> {
-        let Taken { hour, missing } = taken;
+    fn finding(&self, taken: StayHour, features: &[f32], logit: f32) -> Result<PhysiologyFinding, DetectorError> {
+        let StayHour { hour, missing } = taken;
         let risk = self.ensemble.risk(logit, hour);
         if !risk.is_finite() {
             return Err(DetectorError::Failed { reason: "the risk is not a number" });
